@@ -1,0 +1,1 @@
+"""Fine-tuning and evaluation of SPLADE sparse encoders on semantic textual similarity data."""

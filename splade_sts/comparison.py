@@ -1,0 +1,124 @@
+"""Base against fine-tuned, from the two tables of predictions alone (no model, no torch)."""
+
+from typing import Any
+
+import pandas as pd
+from scipy.stats import pearsonr, spearmanr
+
+from splade_sts.errors import UserError
+
+MODELS = ("base", "finetuned")
+
+
+def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
+    """The evaluator's metrics, recomputed from predictions.
+
+    Same names and definitions as `splade_sts.evaluation`: correlations of `predicted` with `gold`, the mean of both
+    sides' active dimensions, and 1 - active dims / vocabulary size.
+    """
+    active_dims = (predictions["active_dims1"].mean() + predictions["active_dims2"].mean()) / 2
+    return {
+        "pearson_cosine": float(pearsonr(predictions["gold"], predictions["predicted"])[0]),
+        "spearman_cosine": float(spearmanr(predictions["gold"], predictions["predicted"])[0]),
+        "active_dims": float(active_dims),
+        "sparsity_ratio": float(1 - active_dims / predictions.attrs["vocabulary_size"]),
+    }
+
+
+def compare(base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """`{split: {base, finetuned, delta: {metric: value}}}`, delta being finetuned minus base.
+
+    Raises:
+        UserError: the two tables of a split hold different pairs.
+    """
+    result = {}
+    for split in base:
+        _check_same_pairs(base[split], finetuned[split], split)
+        metrics = {"base": split_metrics(base[split]), "finetuned": split_metrics(finetuned[split])}
+        delta = {name: metrics["finetuned"][name] - metrics["base"][name] for name in metrics["base"]}
+        result[split] = {**metrics, "delta": delta}
+    return result
+
+
+def _check_same_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
+    columns = ["sentence1", "sentence2", "gold"]
+    if not base[columns].equals(finetuned[columns]):
+        raise UserError(
+            f"{split}: the predictions of base and finetuned are of different pairs; "
+            "run dvc repro, which evaluates both models on the same data"
+        )
+
+
+def changed_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pairs whose error |predicted - gold| fell most, and those where it rose most.
+
+    Returns:
+        Two tables of at most `count` rows, largest change first: `sentence1`, `sentence2`, `gold`, `base`,
+        `finetuned` (predictions), `gain` (error before minus error after), `base_terms`, `finetuned_terms` (shared
+        terms with their shares of the cosine).
+    """
+    table = pd.DataFrame(
+        {
+            "sentence1": base["sentence1"],
+            "sentence2": base["sentence2"],
+            "gold": base["gold"],
+            "base": base["predicted"].astype("float64"),
+            "finetuned": finetuned["predicted"].astype("float64"),
+        }
+    )
+    table["gain"] = (table["base"] - table["gold"]).abs() - (table["finetuned"] - table["gold"]).abs()
+    for name, predictions in zip(MODELS, (base, finetuned), strict=True):
+        pairs = zip(predictions["shared_terms"], predictions["shared_weights"], strict=True)
+        table[f"{name}_terms"] = [
+            ", ".join(f"{term} {weight:.2f}" for term, weight in list(zip(terms, weights, strict=True))[:8])
+            for terms, weights in pairs
+        ]
+    ranked = table.sort_values("gain", ascending=False, kind="stable")
+    gained = ranked[ranked["gain"] > 0].head(count)
+    lost = ranked[ranked["gain"] < 0].iloc[::-1].head(count)
+    return gained, lost
+
+
+def metrics_table(comparison: dict[str, Any]) -> str:
+    """The comparison as a Markdown table."""
+    rows = [
+        {
+            "split": split,
+            "metric": metric,
+            **{name: _number(metric, values[name][metric]) for name in MODELS},
+            "delta": _number(metric, values["delta"][metric], sign="+"),
+        }
+        for split, values in comparison.items()
+        for metric in values["base"]
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * 3)
+
+
+def _number(metric: str, value: float, sign: str = "") -> str:
+    return format(value, f"{sign}.1f" if metric == "active_dims" else f"{sign}.4f")
+
+
+def markdown_report(comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
+    """The report for people: the table, then the pairs that changed most on each split."""
+    parts = ["# Base against fine-tuned", "", metrics_table(comparison), ""]
+    for split, tables in changed.items():
+        for title, table in zip(("gained", "lost"), tables, strict=True):
+            parts += [f"## {split}: pairs that {title} most", ""]
+            if table.empty:
+                parts += ["None.", ""]
+                continue
+            shown = table.copy()
+            for column in ("gold", "base", "finetuned", "gain"):
+                shown[column] = shown[column].map("{:.2f}".format)
+            for column in ("sentence1", "sentence2", "base_terms", "finetuned_terms"):
+                shown[column] = shown[column].map(_cell)
+            parts += [shown.to_markdown(index=False, disable_numparse=True), ""]
+    parts.append("`gain` is how much closer to the gold score the prediction came; terms are shown with their share of the cosine.")
+    return "\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    """`text` as it may stand in a Markdown table: one line, nothing read as markup."""
+    for character in "\\`*_{}[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())

@@ -1,0 +1,121 @@
+"""Evaluation of a sparse encoder on sentence pairs, with the library's definitions."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
+from sentence_transformers.util import pairwise_cos_sim
+
+from splade_sts.errors import UserError
+
+METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
+
+
+class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
+    """The library's evaluator for cosine similarity, which also keeps the embeddings of the last call.
+
+    `embeddings` then holds two sparse float32 tensors of shape (pairs, vocabulary).
+    """
+
+    def __init__(self, pairs: pd.DataFrame, name: str, batch_size: int, show_progress_bar: bool = False):
+        super().__init__(
+            pairs["sentence1"].tolist(), pairs["sentence2"].tolist(), pairs["score"].tolist(), name=name,
+            batch_size=batch_size, main_similarity="cosine", write_csv=False, show_progress_bar=show_progress_bar,
+        )
+        self.embeddings: list[torch.Tensor] = []
+
+    def __call__(self, model: SparseEncoder, *args, **kwargs) -> dict[str, float]:
+        self.embeddings = []
+        return super().__call__(model, *args, **kwargs)
+
+    def embed_inputs(self, model: SparseEncoder, sentences: list[str], **kwargs) -> torch.Tensor:
+        embeddings = super().embed_inputs(model, sentences, **kwargs)
+        self.embeddings.append(embeddings)
+        return embeddings
+
+
+def load_model(folder: str | Path) -> SparseEncoder:
+    """Load a stage's model for evaluation: no network, no custom code, cosine similarity."""
+    return SparseEncoder(str(folder), similarity_fn_name="cosine", local_files_only=True, trust_remote_code=False)
+
+
+def evaluate_split(
+    model: SparseEncoder, pairs: pd.DataFrame, split: str, batch_size: int, min_sparsity_ratio: float
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Metrics of `model` on `pairs`, and its prediction for each of them.
+
+    Returns:
+        `pearson_cosine`, `spearman_cosine` (in [-1, 1]), `active_dims` (mean number of non-zero dimensions of a
+        sentence) and `sparsity_ratio` (1 - active dims / vocabulary); and a table with `sentence1`, `sentence2`,
+        `gold`, `predicted` (cosine, float32), `active_dims1`, `active_dims2`, `shared_terms` and `shared_weights`
+        (the terms active in both sentences and their shares of the cosine, largest first, which sum to `predicted`).
+        The table's `attrs` name the `vocabulary_size`.
+
+    Raises:
+        UserError: the model has collapsed (no active dimensions, or scores that do not vary) or exploded
+            (non-finite values, or a sparsity ratio below `min_sparsity_ratio`).
+    """
+    evaluator = PairEvaluator(pairs, split, batch_size, show_progress_bar=True)
+    result = evaluator(model)
+    metrics = {name: float(result[f"{split}_{name}"]) for name in METRICS}
+    first, second = (embedding.coalesce() for embedding in evaluator.embeddings)
+    check_health(metrics, split, min_sparsity_ratio, finite=all(bool(e.values().isfinite().all()) for e in (first, second)))
+    predictions = pd.DataFrame(
+        {
+            "sentence1": pairs["sentence1"],
+            "sentence2": pairs["sentence2"],
+            "gold": pairs["score"],
+            "predicted": pairwise_cos_sim(first, second).numpy(),
+            "active_dims1": _active_dims(first),
+            "active_dims2": _active_dims(second),
+        }
+    )
+    predictions["shared_terms"], predictions["shared_weights"] = _shared_terms(model, first, second)
+    predictions.attrs["vocabulary_size"] = first.shape[1]
+    return metrics, predictions
+
+
+def check_health(metrics: dict[str, float], split: str, min_sparsity_ratio: float, finite: bool = True) -> None:
+    """Raise `UserError` where the metrics are those of a collapsed or exploded model."""
+    lower = "lower train.regularizer_weight or train.learning_rate"
+    if not finite:
+        raise UserError(f"{split}: the embeddings hold non-finite values: training diverged; lower train.learning_rate")
+    if metrics["active_dims"] == 0:
+        raise UserError(f"{split}: the model has collapsed: no dimension is active in any sentence; {lower}")
+    for name in ("pearson_cosine", "spearman_cosine"):
+        if not math.isfinite(metrics[name]):
+            raise UserError(
+                f"{split}: {name} is {metrics[name]}: the predicted or the gold scores are all the same "
+                f"({metrics['active_dims']:.2f} active dims on average); if the model has collapsed, {lower}"
+            )
+    if metrics["sparsity_ratio"] < min_sparsity_ratio:
+        raise UserError(
+            f"{split}: the model has exploded: sparsity ratio {metrics['sparsity_ratio']:.4f} "
+            f"({metrics['active_dims']:.0f} active dims) is below evaluate.min_sparsity_ratio {min_sparsity_ratio}; "
+            "raise train.regularizer_weight, or check that the base model is a SPLADE model"
+        )
+
+
+def _active_dims(embeddings: torch.Tensor) -> list[int]:
+    rows = embeddings.indices()[0][embeddings.values() != 0]
+    return torch.bincount(rows, minlength=embeddings.shape[0]).tolist()
+
+
+def _shared_terms(model: SparseEncoder, first: torch.Tensor, second: torch.Tensor) -> tuple[list, list]:
+    """Shared terms and their shares of the cosine for each pair, largest share first, ties in vocabulary order."""
+    norms = [torch.sparse.sum(e * e, dim=1).to_dense().sqrt() for e in (first, second)]
+    product = (first * second).coalesce()
+    (rows, columns), values = product.indices(), product.values()
+    shares = values / (norms[0] * norms[1])[rows]
+    terms: list[list[str]] = [[] for _ in range(first.shape[0])]
+    weights: list[list[float]] = [[] for _ in range(first.shape[0])]
+    tokens = model.tokenizer.convert_ids_to_tokens(columns.tolist())
+    entries = sorted(zip(rows.tolist(), (-shares).tolist(), columns.tolist(), tokens, strict=True))
+    for row, negative, _, token in entries:
+        if negative < 0:
+            terms[row].append(token)
+            weights[row].append(-negative)
+    return terms, weights

@@ -1,0 +1,133 @@
+"""From raw rows to the normalized pairs that every later stage reads, and what there is to know about them."""
+
+import math
+import unicodedata
+from typing import Any
+
+import pandas as pd
+
+from splade_sts.errors import UserError
+
+SHOWN_PROBLEMS = 10
+HISTOGRAM_BINS = 10
+
+
+def normalize_split(raw: pd.DataFrame, where: str, columns: dict[str, str | int], score_range: list[float]) -> pd.DataFrame:
+    """Normalized pairs of one split.
+
+    Args:
+        raw: the rows as they came.
+        where: name of the file for messages.
+        columns: where `sentence1`, `sentence2` and `score` stand: a column's name, or its number from 0.
+        score_range: lowest and highest score of the source, mapped to 0 and 1.
+
+    Returns:
+        `sentence1`, `sentence2` (Unicode NFC, outer white space stripped) and `score` (float64 in [0, 1]), in the
+        order of `raw`.
+
+    Raises:
+        UserError: a column is missing, or any row has an empty sentence or a score that is empty, no number or
+            outside `score_range`; counts all bad rows and shows the first ten.
+    """
+    low, high = score_range
+    picked = {field: _column(raw, where, field, column) for field, column in columns.items()}
+    problems: list[str] = []
+    rows = []
+    triples = zip(picked["sentence1"], picked["sentence2"], picked["score"], strict=True)
+    for number, (sentence1, sentence2, score) in enumerate(triples, start=1):
+        texts = [_text(sentence1), _text(sentence2)]
+        value = _score(score)
+        found = []
+        for field, original, text in zip(("sentence1", "sentence2"), (sentence1, sentence2), texts, strict=True):
+            if text is None:
+                found.append(f"{field} is {original!r}; expected text that is not empty")
+        if value is None or not low <= value <= high:
+            found.append(f"score is {score!r}; expected a number from {low:g} to {high:g} (data.score_range)")
+        if found:
+            problems.append(f"row {number}: " + "; ".join(found))
+        else:
+            rows.append((*texts, (value - low) / (high - low)))
+    if problems:
+        more = len(problems) - SHOWN_PROBLEMS
+        shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+        raise UserError(f"{where}: {len(problems)} of {len(raw)} rows are bad:\n  " + "\n  ".join(shown))
+    return pd.DataFrame(rows, columns=["sentence1", "sentence2", "score"]).astype({"score": "float64"})
+
+
+def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> list[Any]:
+    names = list(raw.columns)
+    if isinstance(column, int) and 0 <= column < len(names):
+        return raw.iloc[:, column].tolist()
+    if column in names:
+        return raw[column].tolist()
+    raise UserError(
+        f"{where}: no column {column!r} for {field}; it has {', '.join(map(repr, names))}. "
+        f"Set data.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
+    )
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return unicodedata.normalize("NFC", value).strip() or None
+
+
+def _score(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def pair_keys(pairs: pd.DataFrame) -> pd.Series:
+    """One key a pair, the same for (a, b) and (b, a)."""
+    return pd.Series(
+        [tuple(sorted(pair)) for pair in zip(pairs["sentence1"], pairs["sentence2"], strict=True)],
+        index=pairs.index, dtype=object,
+    )
+
+
+def drop_leaks(splits: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The splits, with the pairs of train that also stand in validation or test (in either order) dropped."""
+    held_out = set(pair_keys(splits["validation"])) | set(pair_keys(splits["test"]))
+    train = splits["train"]
+    kept = train[[key not in held_out for key in pair_keys(train)]].reset_index(drop=True)
+    if kept.empty:
+        raise UserError("data.on_leak is drop_from_train, but every pair of train also occurs in validation or test")
+    return {**splits, "train": kept}
+
+
+def describe(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """What metrics/data.json holds, per split and across splits.
+
+    Per split: `rows`; `score.mean` and `score.histogram` (counts in ten bins of equal width over [0, 1], the last
+    one closed); `words` (50th, 90th, 99th percentile and maximum of white-space separated words in a sentence);
+    `duplicate_pairs` (rows whose pair, in either order, stood earlier in the split). Across splits:
+    `shared_pairs`, the number of distinct pairs that two splits have in common.
+    """
+    keys = {split: pair_keys(pairs) for split, pairs in splits.items()}
+    result: dict[str, Any] = {}
+    for split, pairs in splits.items():
+        words = pd.concat([pairs["sentence1"], pairs["sentence2"]]).str.split().str.len()
+        bins = (pairs["score"] * HISTOGRAM_BINS).astype(int).clip(upper=HISTOGRAM_BINS - 1)
+        result[split] = {
+            "rows": len(pairs),
+            "score": {
+                "mean": float(pairs["score"].mean()),
+                "histogram": [int((bins == number).sum()) for number in range(HISTOGRAM_BINS)],
+            },
+            "words": {
+                **{f"p{percent}": float(words.quantile(percent / 100)) for percent in (50, 90, 99)},
+                "max": int(words.max()),
+            },
+            "duplicate_pairs": int(keys[split].duplicated().sum()),
+        }
+    names = list(splits)
+    result["shared_pairs"] = {
+        f"{first}_{second}": len(set(keys[first]) & set(keys[second]))
+        for index, first in enumerate(names) for second in names[index + 1 :]
+    }
+    return result

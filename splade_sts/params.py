@@ -1,0 +1,163 @@
+"""The schema of params.yaml, and its only reader."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from splade_sts.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+SAMPLE_PATH = "data/sample"
+
+
+def _number_from_text(value: Any) -> Any:
+    # DVC writes 2e-05 for 2e-5, which YAML 1.1 readers take for a string.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FilesParams(Section):
+    train: str | None
+    validation: str | None
+    test: str | None
+
+
+class ColumnsParams(Section):
+    sentence1: str | int
+    sentence2: str | int
+    score: str | int
+
+
+class DataParams(Section):
+    source: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    path: Annotated[str, Field(min_length=1)]
+    files: FilesParams
+    columns: ColumnsParams
+    header: bool
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None
+    quotes: bool
+    score_range: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    on_leak: Literal["keep", "drop_from_train"]
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if not self.score_range[0] < self.score_range[1]:
+            raise ValueError(f"score_range is {self.score_range}; expected [lowest, highest] with lowest < highest")
+        if self.source == "sample" and self.path != SAMPLE_PATH:
+            raise ValueError(
+                f"source is sample, but path is {self.path!r}; set source to local to read that folder, "
+                f"or path to {SAMPLE_PATH}"
+            )
+        if self.source not in ("sample", "local") and self.source.count("/") > 1:
+            raise ValueError(
+                f"unknown source {self.source!r}; expected sample, local (with the folder in data.path) "
+                "or the id of a data set on the Hub, such as sentence-transformers/stsb"
+            )
+        return self
+
+
+class ModelParams(Section):
+    source: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    target_active_dims: Annotated[int, Field(ge=1)] | None
+    max_seq_length: Annotated[int, Field(ge=8, le=512)]
+
+
+class EvaluateParams(Section):
+    batch_size: Annotated[int, Field(ge=1)]
+    min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
+
+
+class TrainParams(Section):
+    loss: Literal["cosine", "cosent", "angle"]
+    epochs: Annotated[Number, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[Number, Field(ge=0)]
+    warmup_ratio: Annotated[Number, Field(ge=0, lt=1)]
+    regularizer_weight: Annotated[Number, Field(ge=0)]
+    regularizer_schedule: Literal["linear", "quadratic"]
+    regularizer_warmup_ratio: Annotated[Number, Field(gt=0, le=1)]
+    eval_steps: Annotated[int, Field(ge=1)]
+    logging_steps: Annotated[int, Field(ge=1)]
+    precision: Literal["auto", "fp32", "bf16"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class CompareParams(Section):
+    changed_pairs: Annotated[int, Field(ge=1)]
+
+
+class Params(Section):
+    data: DataParams
+    model: ModelParams
+    evaluate: EvaluateParams
+    train: TrainParams
+    compare: CompareParams
+
+
+def _known_keys(location: tuple) -> list[str]:
+    """Keys that the section at `location` (a path of keys) may have."""
+    section: Any = Params
+    for key in location:
+        section = section.model_fields[key].annotation
+    return list(section.model_fields)
+
+
+def _explain(error: dict[str, Any]) -> str:
+    location = tuple(part for part in error["loc"] if isinstance(part, int) or part.isidentifier())
+    path = ".".join(map(str, location)) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{path}: unknown key; {hint}allowed here: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{path}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: found {error['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def parse(content: Any, name: str = "params.yaml") -> Params:
+    """Check `content` (nested mappings as read from YAML) against the schema.
+
+    Raises:
+        UserError: names every key that is unknown, missing or wrong, with what was found and what is allowed.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        problems = list(dict.fromkeys(_explain(detail) for detail in error.errors()))
+        raise UserError(f"{name} is not valid:\n  " + "\n  ".join(problems)) from None
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or does not fit the schema.
+    """
+    try:
+        content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found; run from the project's root folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from None
+    return parse(content, str(path))
