@@ -11,6 +11,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling, Transformer
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
+from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
 
@@ -93,10 +94,7 @@ def load_splade(folder: Path, max_seq_length: int) -> SparseEncoder:
             "set model.target_active_dims (for example 80) to convert a dense BERT encoder"
         )
     try:
-        model = SparseEncoder(
-            str(folder), device="cpu", similarity_fn_name="cosine", local_files_only=True, trust_remote_code=False,
-            model_kwargs={"dtype": torch.float32},
-        )
+        model = load_encoder(folder, device="cpu", model_kwargs={"dtype": torch.float32})
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model.source: {folder} cannot be loaded: {error}") from None
     modules = list(model)

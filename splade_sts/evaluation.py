@@ -1,7 +1,6 @@
 """Evaluation of a sparse encoder on sentence pairs, with the library's definitions."""
 
 import math
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -35,11 +34,6 @@ class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
         embeddings = super().embed_inputs(model, sentences, **kwargs)
         self.embeddings.append(embeddings)
         return embeddings
-
-
-def load_model(folder: str | Path) -> SparseEncoder:
-    """Load a stage's model for evaluation: no network, no custom code, cosine similarity."""
-    return SparseEncoder(str(folder), similarity_fn_name="cosine", local_files_only=True, trust_remote_code=False)
 
 
 def evaluate_split(

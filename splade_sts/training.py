@@ -21,6 +21,7 @@ from sentence_transformers.sparse_encoder.losses import (
 from transformers import TrainerCallback
 from transformers.utils import is_torch_bf16_gpu_available
 
+from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation import METRICS, PairEvaluator, check_health
 from splade_sts.params import TrainParams
@@ -108,8 +109,7 @@ def finetune(
         UserError: training diverged or the model collapsed, or the precision cannot be had.
     """
     precision = resolve_precision(params.precision)
-    # load before seeding: nothing random happens in loading, and the trainer seeds when it is built
-    model = SparseEncoder(str(folder), similarity_fn_name="cosine", local_files_only=True, trust_remote_code=False)
+    model = load_encoder(folder)
     loss = SpladeLoss(
         model, LOSSES[params.loss](model), document_regularizer_weight=params.regularizer_weight,
         use_document_regularizer_only=True,

@@ -5,15 +5,16 @@ import sys
 import pandas as pd
 
 from splade_sts import params
+from splade_sts.encoder import load_encoder
 from splade_sts.errors import run_stage
-from splade_sts.evaluation import evaluate_split, load_model
+from splade_sts.evaluation import evaluate_split
 from splade_sts.files import replacing, write_json
 
 
 def main() -> None:
     (name,) = sys.argv[1:]
     evaluate_params = params.load().evaluate
-    model = load_model(f"models/{name}")
+    model = load_encoder(f"models/{name}")
     metrics = {}
     with replacing(f"predictions/{name}") as folder:
         folder.mkdir()

