@@ -51,4 +51,4 @@ def test_word_overlap_does_not_solve_it(sample):
     overlap = [len(words(a) & words(b)) / len(words(a) | words(b)) for a, b, _ in rows]
     rho = spearmanr(overlap, [score for _, _, score in rows])[0]
     print(f"Jaccard Spearman {rho:.3f}")
-    assert rho < 0.75
+    assert rho < 0.5
