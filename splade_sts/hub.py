@@ -15,8 +15,8 @@ OFFLINE_WAYS = {
 @contextmanager
 def explained(section: str, source: str, revision: str | None) -> Iterator[None]:
     """Turn whatever the Hub's libraries raise into one `UserError` that says what failed and how to go on offline."""
-    import requests
-    from datasets.exceptions import DatasetsError
+    import httpx2
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import (
         GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled,
         RepositoryNotFoundError, RevisionNotFoundError,
@@ -25,7 +25,7 @@ def explained(section: str, source: str, revision: str | None) -> Iterator[None]
     where = f"{section}.source {source!r} at revision {revision!r}"
     try:
         yield
-    except (OSError, ValueError, RuntimeError, requests.RequestException, DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, httpx2.HTTPError, DatasetsError) as error:
         chain = []
         cause: BaseException | None = error
         while cause is not None and cause not in chain:
@@ -35,13 +35,16 @@ def explained(section: str, source: str, revision: str | None) -> Iterator[None]
         kinds = tuple(type(e) for e in chain)
         if any(issubclass(kind, RevisionNotFoundError) for kind in kinds):
             reason = f"the Hub has no such revision; set {section}.revision to one that exists"
-        elif any(issubclass(kind, GatedRepoError) for kind in kinds) or status in (401, 403):
-            reason = f"the Hub refused access (HTTP {status}); check the id, accept its terms, or log in with `hf auth login`"
-        elif any(issubclass(kind, (RepositoryNotFoundError, HFValidationError)) for kind in kinds) or status == 404:
+        elif (
+            any(issubclass(kind, GatedRepoError) for kind in kinds) or status in (401, 403)
+            or (isinstance(error, DatasetNotFoundError) and "gated" in str(error))  # raised without its cause
+        ):
+            reason = "the Hub refused access; check the id, accept its terms, or log in with `hf auth login`"
+        elif any(issubclass(kind, (RepositoryNotFoundError, DatasetNotFoundError, HFValidationError)) for kind in kinds) or status == 404:
             reason = "the Hub has no such repository; check the id"
         elif status is not None:
             reason = f"the Hub answered HTTP {status}; try again later"
-        elif any(issubclass(kind, (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError)) for kind in kinds) or any(
+        elif any(issubclass(kind, (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx2.TransportError, ConnectionError)) for kind in kinds) or any(
             "connect" in str(e).lower() or "offline" in str(e).lower() for e in chain
         ):
             reason = "the Hub cannot be reached"
