@@ -50,7 +50,7 @@ class DataParams(Section):
     files: FilesParams
     columns: ColumnsParams
     header: bool
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None
+    delimiter: Literal["comma", "tab", "semicolon"] | None
     quotes: bool
     score_range: Annotated[list[Number], Field(min_length=2, max_length=2)]
     on_leak: Literal["keep", "drop_from_train"]

@@ -15,6 +15,7 @@ from splade_sts.errors import UserError
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -62,7 +63,8 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
     """Read a table as it stands, one row a record.
 
     CSV and TSV values stay strings; columns are named by the first line, or numbered from "0" where `header` is
-    false; rows may have extra fields (missing ones become None). JSON Lines and Parquet keep their types.
+    false; `delimiter` is a key of `DELIMITERS`, or None to go by the file's ending; rows may have extra fields
+    (missing ones become None). JSON Lines and Parquet keep their types.
 
     Raises:
         UserError: the file is empty, truncated, corrupt or not UTF-8; says which line where the format has lines.
@@ -77,7 +79,7 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
                 if kind == ".jsonl":
                     table = _read_json_lines(file, path)
                 else:
-                    table = _read_delimited(file, path, header, delimiter or ("\t" if kind == ".tsv" else ","), quotes)
+                    table = _read_delimited(file, path, header, DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")], quotes)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8") from None
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from splade_sts import params
-from splade_sts.errors import run_stage
+from splade_sts.errors import UserError, run_stage
 from splade_sts.files import replacing, sha256, write_json
 from splade_sts.params import DataParams
 
@@ -16,7 +18,10 @@ def from_files(data: DataParams, folder: Path) -> dict:
     for split in params.SPLITS:
         file = find_split(source, split, getattr(data.files, split))
         table = read_table(file, data.header, data.delimiter, data.quotes)
-        table.to_parquet(folder / f"{split}.parquet", index=False)
+        try:
+            table.to_parquet(folder / f"{split}.parquet", index=False)
+        except pa.ArrowException as error:
+            raise UserError(f"{file}: a column holds values of different types: {error}") from None
         origin[split] = {"file": file.name, "sha256": sha256(file), "rows": len(table)}
     return {"source": data.source, "revision": None, "splits": origin}
 

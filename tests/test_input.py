@@ -106,7 +106,7 @@ def test_original_sts_layout(tmp_path):
         'main-captions\tMSRvid\t2012test\t0001\t5.000\tA "plane is off.\tAn air plane.\n'
         "main-news\tx\t2012\t0002\t0.5\tOne.\tTwo.\tlicence\thttp://example.org\n"
     )
-    raw = read_table(find_split(tmp_path, "train"), header=False, delimiter="\t", quotes=False)
+    raw = read_table(find_split(tmp_path, "train"), header=False, delimiter="tab", quotes=False)
     pairs = normalize_split(raw, path.name, {"sentence1": 5, "sentence2": 6, "score": 4}, [0, 5])
     assert pairs.to_dict("records") == [
         {"sentence1": 'A "plane is off.', "sentence2": "An air plane.", "score": 1.0},
@@ -137,6 +137,21 @@ def test_unreadable_files(tmp_path, name, data, message):
     with pytest.raises(UserError, match=message) as error:
         read_table(path)
     assert str(path) in str(error.value)
+
+
+def test_mixed_types_in_json_lines(tmp_path):
+    """A score that is a number here and text there cannot be stored; the file and column are named."""
+    for split in params.SPLITS:
+        (tmp_path / f"{split}.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "score": 1}\n'
+                                                 '{"sentence1": "a", "sentence2": "b", "score": "2"}\n')
+    with open(tmp_path / "params.yaml", "w") as file:
+        YAML().dump(changed(data__source="local", data__path="."), file)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.download"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "train.jsonl" in done.stderr and "score" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "data/raw").exists()
 
 
 def test_splits_are_found_by_name(tmp_path):
