@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling, Transformer
@@ -170,11 +169,3 @@ def _largest_logits(mlm: BertForMaskedLM, tokenizer, sentences: list[str], max_s
         logits.masked_fill_(encoded["attention_mask"].unsqueeze(-1) == 0, float("-inf"))
         rows[batch] = logits.amax(dim=1)
     return rows
-
-
-def card_license(folder: str | Path) -> str:
-    """Licence identifier in the front matter of the folder's README.md, or `unknown`."""
-    card = Path(folder) / "README.md"
-    if not card.is_file():
-        return "unknown"
-    return ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license or "unknown"

@@ -56,7 +56,10 @@ def evaluate_split(
     result = evaluator(model)
     metrics = {name: float(result[f"{split}_{name}"]) for name in METRICS}
     first, second = (embedding.coalesce() for embedding in evaluator.embeddings)
-    check_health(metrics, split, min_sparsity_ratio, finite=all(bool(e.values().isfinite().all()) for e in (first, second)))
+    if not all(embedding.values().isfinite().all() for embedding in (first, second)):
+        raise UserError(f"{split}: the embeddings hold non-finite values: training diverged; lower train.learning_rate")
+    check_collapse(metrics, split)
+    check_explosion(metrics, split, min_sparsity_ratio)
     predictions = pd.DataFrame(
         {
             "sentence1": pairs["sentence1"],
@@ -72,11 +75,9 @@ def evaluate_split(
     return metrics, predictions
 
 
-def check_health(metrics: dict[str, float], split: str, min_sparsity_ratio: float, finite: bool = True) -> None:
-    """Raise `UserError` where the metrics are those of a collapsed or exploded model."""
+def check_collapse(metrics: dict[str, float], split: str) -> None:
+    """Raise `UserError` where the metrics are those of a model without active dimensions or with constant scores."""
     lower = "lower train.regularizer_weight or train.learning_rate"
-    if not finite:
-        raise UserError(f"{split}: the embeddings hold non-finite values: training diverged; lower train.learning_rate")
     if metrics["active_dims"] == 0:
         raise UserError(f"{split}: the model has collapsed: no dimension is active in any sentence; {lower}")
     for name in ("pearson_cosine", "spearman_cosine"):
@@ -85,6 +86,10 @@ def check_health(metrics: dict[str, float], split: str, min_sparsity_ratio: floa
                 f"{split}: {name} is {metrics[name]}: the predicted or the gold scores are all the same "
                 f"({metrics['active_dims']:.2f} active dims on average); if the model has collapsed, {lower}"
             )
+
+
+def check_explosion(metrics: dict[str, float], split: str, min_sparsity_ratio: float) -> None:
+    """Raise `UserError` where the sparsity ratio is below `min_sparsity_ratio`."""
     if metrics["sparsity_ratio"] < min_sparsity_ratio:
         raise UserError(
             f"{split}: the model has exploded: sparsity ratio {metrics['sparsity_ratio']:.4f} "

@@ -94,10 +94,11 @@ def load_dataset_splits(source: str, revision: str | None, splits: tuple[str, ..
     import datasets
 
     with explained("data", source, revision):
-        loaded = datasets.load_dataset(source, revision=revision)
+        # what datasets.load_dataset does, keeping the builder: its hash is the commit that `revision` resolved to
+        builder = datasets.load_dataset_builder(source, revision=revision)
+        builder.download_and_prepare()
+        loaded = builder.as_dataset()
     missing = [split for split in splits if split not in loaded]
     if missing:
         raise UserError(f"data.source {source!r} has no split {', '.join(missing)}; it has {', '.join(loaded)}")
-    checksums = loaded[splits[0]].info.download_checksums or {}
-    resolved = next((url.split("@")[1].split("/")[0] for url in checksums if "@" in url), revision)
-    return {split: loaded[split] for split in splits}, resolved
+    return {split: loaded[split] for split in splits}, builder.hash

@@ -17,6 +17,14 @@ print(model.similarity(embeddings, embeddings))
 """
 
 
+def read_license(folder: str | Path) -> str:
+    """Licence identifier in the front matter of the folder's README.md, or `unknown`."""
+    card = Path(folder) / "README.md"
+    if not card.is_file():
+        return "unknown"
+    return ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license or "unknown"
+
+
 def table(rows: dict[str, Any], head: tuple[str, str]) -> str:
     """A two-column Markdown table."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]

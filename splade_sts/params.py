@@ -94,6 +94,7 @@ class TrainParams(Section):
     regularizer_schedule: Literal["linear", "quadratic"]
     regularizer_warmup_ratio: Annotated[Number, Field(gt=0, le=1)]
     eval_steps: Annotated[int, Field(ge=1)]
+    eval_batch_size: Annotated[int, Field(ge=1)]
     logging_steps: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]

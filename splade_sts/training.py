@@ -23,7 +23,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 
 from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
-from splade_sts.evaluation import METRICS, PairEvaluator, check_health
+from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
 from splade_sts.params import TrainParams
 
 LOSSES = {"cosine": SparseCosineSimilarityLoss, "cosent": SparseCoSENTLoss, "angle": SparseAnglELoss}
@@ -86,8 +86,7 @@ class RecordingTrainer(SparseEncoderTrainer):
 
 
 def finetune(
-    folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams, *,
-    eval_batch_size: int, min_sparsity_ratio: float,
+    folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams
 ) -> tuple[SparseEncoder, RecordingTrainer, dict[str, Any]]:
     """Fine-tune the model in `folder` and keep the checkpoint with the best validation Spearman.
 
@@ -98,8 +97,6 @@ def finetune(
         folder: a SPLADE model as `SparseEncoder` loads it.
         train, validation: normalized pairs (`sentence1`, `sentence2`, `score` in [0, 1]).
         params: the train section of params.yaml.
-        eval_batch_size: sentences encoded at once in validation.
-        min_sparsity_ratio: see `splade_sts.evaluation.check_health`.
 
     Returns:
         The best model, the trainer with its `training_curve` and `validation_curve`, and a summary: `precision`
@@ -132,7 +129,7 @@ def finetune(
         trainer = RecordingTrainer(
             model=model, args=arguments, loss=loss,
             train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
-            evaluator=PairEvaluator(validation, SPLIT, eval_batch_size),
+            evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
             callbacks=[schedule, LastStepCallback()],
         )
         trainer.train()
@@ -148,7 +145,7 @@ def finetune(
     best_step = int(best.rsplit("-", 1)[-1])
     metrics = next(point for point in trainer.validation_curve if point["step"] == best_step)
     metrics = {name: metrics[name] for name in METRICS}
-    check_health(metrics, SPLIT, min_sparsity_ratio)
+    check_collapse(metrics, SPLIT)
     summary = {
         "precision": precision, "steps": trainer.state.global_step, "best_step": best_step, SPLIT: metrics,
     }

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from splade_sts import model_card, params
-from splade_sts.base_model import card_license, convert_dense, load_splade, locate
+from splade_sts.base_model import convert_dense, load_splade, locate
 from splade_sts.errors import run_stage
 from splade_sts.files import replacing
 
@@ -23,7 +23,7 @@ def main() -> None:
             f"A SPLADE model converted, without training, from the dense encoder `{source}`, calibrated to "
             f"{dims} active dimensions on average over training sentences."
         )
-    license = card_license(folder)
+    license = model_card.read_license(folder)
     with replacing("models/base") as target:
         model.save_pretrained(str(target), create_model_card=False)
         facts = {"source": source, "revision": revision, "license": license, "max_seq_length": model.max_seq_length}

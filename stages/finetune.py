@@ -3,7 +3,6 @@
 import pandas as pd
 
 from splade_sts import model_card, params
-from splade_sts.base_model import card_license
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
 from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, finetune, write_curve
@@ -16,8 +15,6 @@ def main() -> None:
         pd.read_parquet("data/normalized/train.parquet"),
         pd.read_parquet("data/normalized/validation.parquet"),
         settings.train,
-        eval_batch_size=settings.evaluate.batch_size,
-        min_sparsity_ratio=settings.evaluate.min_sparsity_ratio,
     )
     data = read_json("data/raw/provenance.json")
     results = {**summary["validation"], "best_step": summary["best_step"], "steps": summary["steps"]}
@@ -25,7 +22,7 @@ def main() -> None:
     with replacing("models/finetuned") as target:
         model.save_pretrained(str(target), create_model_card=False)
         model_card.write(
-            target, title="Fine-tuned SPLADE model", license=card_license("models/base"),
+            target, title="Fine-tuned SPLADE model", license=model_card.read_license("models/base"),
             base_model=settings.model.source, data=data["source"],
             body=f"`{settings.model.source}`, fine-tuned on `{data['source']}` (revision {data['revision']}) with "
             f"SpladeLoss.\n\n## Results on validation\n\n{model_card.table(results, ('what', 'value'))}\n\n"

@@ -72,6 +72,9 @@ def test_data_set(hub, tmp_path, pairs):
     assert provenance["source"] == "org/pairs" and provenance["revision"] == REVISION
     assert [split["rows"] for split in provenance["splits"].values()] == [20, 10, 18]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "data/raw/train.parquet"), pairs[:20])
+    by_branch = download(tmp_path, hub.url, revision="main")
+    assert by_branch.returncode == 0, by_branch.stderr
+    assert json.loads((tmp_path / "data/raw/provenance.json").read_text())["revision"] == REVISION
     again = download(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
 

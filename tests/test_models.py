@@ -1,6 +1,7 @@
 """The base model, evaluation and fine-tuning, on a tiny real model."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from splade_sts.base_model import convert_dense, load_splade, locate
 from splade_sts.comparison import split_metrics
 from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
-from splade_sts.evaluation import check_health, evaluate_split
+from splade_sts.evaluation import check_collapse, check_explosion, evaluate_split
 from splade_sts.training import finetune, resolve_precision
 from tests.conftest import ROOT
 
@@ -73,9 +74,14 @@ def test_evaluation_equals_the_library(tiny_splade, pairs):
 def test_unhealthy_models_are_refused(change, message):
     """A collapsed or exploded model never gets as far as a metrics file."""
     healthy = {"pearson_cosine": 0.8, "spearman_cosine": 0.8, "active_dims": 80.0, "sparsity_ratio": 0.99}
-    check_health(healthy, "test", 0.9)
+
+    def check(metrics):
+        check_collapse(metrics, "test")
+        check_explosion(metrics, "test", 0.9)
+
+    check(healthy)
     with pytest.raises(UserError, match=message):
-        check_health({**healthy, **change}, "test", 0.9)
+        check({**healthy, **change})
 
 
 def test_a_collapsed_model_fails_evaluation(tiny_bert, pairs):
@@ -91,9 +97,7 @@ def test_a_collapsed_model_fails_evaluation(tiny_bert, pairs):
 def test_finetuning_with_every_loss(tiny_splade, pairs, loss):
     """Each loss trains; the kept model is the one of the best validation."""
     model, trainer, summary = finetune(
-        tiny_splade, pairs, pairs, train_params(loss=loss, epochs=2.0, learning_rate=1e-3, logging_steps=1),
-        eval_batch_size=16, min_sparsity_ratio=0.0,
-    )
+        tiny_splade, pairs, pairs, train_params(loss=loss, epochs=2.0, learning_rate=1e-3, logging_steps=1))
     assert summary["steps"] == 12
     best = max(trainer.validation_curve, key=lambda point: point["spearman_cosine"])
     assert summary["validation"]["spearman_cosine"] == best["spearman_cosine"]
@@ -108,8 +112,7 @@ def test_finetuning_with_every_loss(tiny_splade, pairs, loss):
 def test_the_last_step_is_validated(tiny_splade, pairs):
     """Also where eval_steps is larger than the whole training."""
     _, trainer, summary = finetune(
-        tiny_splade, pairs, pairs, train_params(eval_steps=1000), eval_batch_size=16, min_sparsity_ratio=0.0
-    )
+        tiny_splade, pairs, pairs, train_params(eval_steps=1000))
     assert [point["step"] for point in trainer.validation_curve] == [6] and summary["best_step"] == 6
 
 
@@ -117,9 +120,7 @@ def test_same_seed_same_weights(tiny_splade, pairs):
     """Two trainings with one seed give identical weights and curves; another seed gives others."""
     def run(seed):
         model, trainer, _ = finetune(
-            tiny_splade, pairs, pairs, train_params(seed=seed, learning_rate=1e-3), eval_batch_size=16,
-            min_sparsity_ratio=0.0,
-        )
+            tiny_splade, pairs, pairs, train_params(seed=seed, learning_rate=1e-3))
         return model[0].model.state_dict(), trainer.validation_curve
 
     (first, curve1), (second, curve2), (other, _) = run(1), run(1), run(2)
@@ -131,8 +132,7 @@ def test_same_seed_same_weights(tiny_splade, pairs):
 def test_learning_rate_zero_changes_nothing(tiny_splade, pairs):
     """What an honest "no gain" is made of."""
     model, _, _ = finetune(
-        tiny_splade, pairs, pairs, train_params(learning_rate=0.0), eval_batch_size=16, min_sparsity_ratio=0.0
-    )
+        tiny_splade, pairs, pairs, train_params(learning_rate=0.0))
     before = load_encoder(tiny_splade)[0].model.state_dict()
     assert all(torch.equal(before[name], value.cpu()) for name, value in model[0].model.state_dict().items())
 
@@ -140,13 +140,29 @@ def test_learning_rate_zero_changes_nothing(tiny_splade, pairs):
 def test_diverged_training_is_an_error(tiny_splade, pairs):
     """Weights that are not finite end in a message, not in a model."""
     with pytest.raises(UserError):
-        finetune(tiny_splade, pairs, pairs, train_params(learning_rate=1e20), eval_batch_size=16, min_sparsity_ratio=0.0)
+        finetune(tiny_splade, pairs, pairs, train_params(learning_rate=1e20))
 
 
 def test_auto_precision_is_resolved():
     """auto never stays auto; the others are taken as they are on a CPU."""
     assert resolve_precision("auto") in ("fp32", "bf16")
     assert resolve_precision("fp32") == "fp32"
+
+
+def test_layouts_of_existing_models(tiny_splade, tmp_path):
+    """A plain masked language model without modules.json, and the module names of older releases, load the same."""
+    expected = load_encoder(tiny_splade).encode(["the dog runs"]).to_dense()
+    plain, legacy = tmp_path / "plain", tmp_path / "legacy"
+    for folder in (plain, legacy):
+        shutil.copytree(tiny_splade, folder)
+    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        (plain / name).unlink()
+    modules = json.loads((legacy / "modules.json").read_text())
+    modules[0]["type"] = "sentence_transformers.sparse_encoder.models.MLMTransformer"
+    modules[1]["type"] = "sentence_transformers.sparse_encoder.models.SpladePooling"
+    (legacy / "modules.json").write_text(json.dumps(modules))
+    for folder in (plain, legacy):
+        assert torch.equal(load_splade(folder, 32).encode(["the dog runs"]).to_dense(), expected)
 
 
 def test_folder_without_a_model(tmp_path):
@@ -174,8 +190,6 @@ def test_unknown_model_sources(tmp_path):
 
 def test_corrupt_weights(tiny_splade, tmp_path):
     """Truncated safetensors give one message."""
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(tiny_splade, folder)
     weights = folder / "model.safetensors"
