@@ -4,7 +4,7 @@ VENV := .venv
 # DVC starts the stages with the first python on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test repro clean
+.PHONY: help demo test repro ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,6 +23,9 @@ demo: $(VENV)/.installed  ## the whole pipeline on our own data, offline, as the
 
 test: $(VENV)/.installed  ## the test suite, offline
 	python -m pytest
+
+ui: $(VENV)/.installed  ## the MLflow UI on http://127.0.0.1:5000
+	python -m splade_sts ui
 
 repro: $(VENV)/.installed  ## the pipeline of params.yaml (data and model from the Hugging Face Hub)
 	dvc repro

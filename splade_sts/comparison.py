@@ -98,9 +98,11 @@ def _number(metric: str, value: float, sign: str = "") -> str:
     return format(value, f"{sign}.1f" if metric == "active_dims" else f"{sign}.4f")
 
 
-def markdown_report(comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
-    """The report for people: the table, then the pairs that changed most on each split."""
-    parts = ["# Base against fine-tuned", "", metrics_table(comparison), ""]
+def markdown_report(
+    verdict: str, comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]]
+) -> str:
+    """The report for pull requests: the verdict in one line, the table, then the pairs that changed most on each split."""
+    parts = ["# Base against fine-tuned", "", verdict, "", metrics_table(comparison), ""]
     for split, tables in changed.items():
         for title, table in zip(("gained", "lost"), tables, strict=True):
             parts += [f"## {split}: pairs that {title} most", ""]

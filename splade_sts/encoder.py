@@ -1,11 +1,14 @@
 """Loading sparse encoders from folders: no network, no custom code, cosine similarity."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import transformers
 from sentence_transformers import SparseEncoder
 
+# PyTorch's remarks on its sparse tensors, which no user of ours can act on.
+warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
 # The loading reports and bars of transformers say nothing that our own messages do not.
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

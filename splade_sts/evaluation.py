@@ -60,19 +60,40 @@ def evaluate_split(
         raise UserError(f"{split}: the embeddings hold non-finite values: training diverged; lower train.learning_rate")
     check_collapse(metrics, split)
     check_explosion(metrics, split, min_sparsity_ratio)
-    predictions = pd.DataFrame(
+    predictions = pd.concat(
+        [pairs[["sentence1", "sentence2"]], pairs["score"].rename("gold"), _pair_table(model, first, second)], axis=1
+    )
+    predictions.attrs["vocabulary_size"] = first.shape[1]
+    return metrics, predictions
+
+
+def score_pairs(model: SparseEncoder, pairs: pd.DataFrame, batch_size: int = 32) -> pd.DataFrame:
+    """Score sentence pairs without gold scores.
+
+    Returns:
+        `sentence1`, `sentence2` and the columns from `predicted` on that `evaluate_split` describes.
+    """
+    first, second = (
+        model.encode(
+            pairs[column].tolist(), batch_size=batch_size, convert_to_sparse_tensor=True, save_to_cpu=True,
+            show_progress_bar=False,
+        ).coalesce()
+        for column in ("sentence1", "sentence2")
+    )
+    return pd.concat([pairs[["sentence1", "sentence2"]], _pair_table(model, first, second)], axis=1)
+
+
+def _pair_table(model: SparseEncoder, first: torch.Tensor, second: torch.Tensor) -> pd.DataFrame:
+    terms, weights = _shared_terms(model, first, second)
+    return pd.DataFrame(
         {
-            "sentence1": pairs["sentence1"],
-            "sentence2": pairs["sentence2"],
-            "gold": pairs["score"],
             "predicted": pairwise_cos_sim(first, second).numpy(),
             "active_dims1": _active_dims(first),
             "active_dims2": _active_dims(second),
+            "shared_terms": terms,
+            "shared_weights": weights,
         }
     )
-    predictions["shared_terms"], predictions["shared_weights"] = _shared_terms(model, first, second)
-    predictions.attrs["vocabulary_size"] = first.shape[1]
-    return metrics, predictions
 
 
 def check_collapse(metrics: dict[str, float], split: str) -> None:

@@ -104,12 +104,18 @@ class CompareParams(Section):
     changed_pairs: Annotated[int, Field(ge=1)]
 
 
+class TrackingParams(Section):
+    enabled: bool
+    experiment: Annotated[str, Field(min_length=1)]
+
+
 class Params(Section):
     data: DataParams
     model: ModelParams
     evaluate: EvaluateParams
     train: TrainParams
     compare: CompareParams
+    tracking: TrackingParams
 
 
 def _known_keys(location: tuple) -> list[str]:
@@ -162,3 +168,24 @@ def load(path: str | Path = "params.yaml") -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as YAML: {error}") from None
     return parse(content, str(path))
+
+
+def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def public_params(flat: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with absolute paths shortened to their last part: folders of a machine are nobody's business."""
+    return {name: short_path(value) or value for name, value in flat.items()}
+
+
+def short_path(value: Any) -> str | None:
+    """`…/` and the last part of an absolute path; None for everything else."""
+    if isinstance(value, str) and value.startswith(("/", "~")):
+        return f"…/{Path(value).name}"
+    return None

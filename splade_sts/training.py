@@ -2,7 +2,10 @@
 
 import csv
 import os
+import platform
 import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +56,19 @@ def resolve_precision(precision: str) -> str:
 
 
 class LastStepCallback(TrainerCallback):
-    """Validates and saves after the last step too, which the trainer does only where `eval_steps` divides it."""
+    """Logs, validates and saves after the last step too, which the trainer does only where the intervals divide it."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = True
+            control.should_log = control.should_evaluate = control.should_save = True
 
 
 class RecordingTrainer(SparseEncoderTrainer):
     """Records the training curves unrounded (the library's log rounds the parts of the loss to four decimals)."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, on_point: Callable[[str, dict[str, Any]], None], **kwargs):
         super().__init__(*args, **kwargs)
+        self.on_point = on_point
         self.training_curve: list[dict[str, Any]] = []
         self.validation_curve: list[dict[str, Any]] = []
 
@@ -80,13 +84,16 @@ class RecordingTrainer(SparseEncoderTrainer):
                 | {"document_regularizer_weight": self.loss.document_regularizer_weight}
                 | {"gradient_norm": logs.get("grad_norm")}
             )
+            self.on_point("train", self.training_curve[-1])
         if f"eval_{SPLIT}_spearman_cosine" in logs:
             self.validation_curve.append(point | {name: float(logs[f"eval_{SPLIT}_{name}"]) for name in METRICS})
+            self.on_point(SPLIT, self.validation_curve[-1])
         super().log(logs, start_time)
 
 
 def finetune(
-    folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams
+    folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams,
+    on_point: Callable[[str, dict[str, Any]], None] = lambda kind, point: None,
 ) -> tuple[SparseEncoder, RecordingTrainer, dict[str, Any]]:
     """Fine-tune the model in `folder` and keep the checkpoint with the best validation Spearman.
 
@@ -97,6 +104,7 @@ def finetune(
         folder: a SPLADE model as `SparseEncoder` loads it.
         train, validation: normalized pairs (`sentence1`, `sentence2`, `score` in [0, 1]).
         params: the train section of params.yaml.
+        on_point: called with `train` or `validation` and each new point of that curve.
 
     Returns:
         The best model, the trainer with its `training_curve` and `validation_curve`, and a summary: `precision`
@@ -130,7 +138,7 @@ def finetune(
             model=model, args=arguments, loss=loss,
             train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
             evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
-            callbacks=[schedule, LastStepCallback()],
+            callbacks=[schedule, LastStepCallback()], on_point=on_point,
         )
         trainer.train()
         if any(not pd.notna(point["loss"]) for point in trainer.training_curve):
@@ -168,3 +176,14 @@ def write_curve(path: str | os.PathLike, columns: tuple[str, ...], points: list[
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(points)
+
+
+def device_name() -> str:
+    """What the training runs on: the GPU's name, or the CPU's as PyTorch knows it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a result may depend on, as tags."""
+    names = ("torch", "sentence-transformers", "transformers", "datasets", "dvc", "mlflow")
+    return {"version.python": platform.python_version(), **{f"version.{name}": version(name) for name in names}}

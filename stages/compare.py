@@ -1,26 +1,44 @@
-"""compare: base against fine-tuned, from the two tables of predictions alone."""
+"""compare: base against fine-tuned, from the two tables of predictions alone; and the reports on it."""
 
 import pandas as pd
 
 from splade_sts import params
 from splade_sts.comparison import MODELS, changed_pairs, compare, markdown_report, metrics_table
 from splade_sts.errors import run_stage
-from splade_sts.files import replacing, write_json
+from splade_sts.files import read_json, replacing, write_json
+from splade_sts.pictures import active_dims_histogram, error_by_band, pictures, prediction_table
+from splade_sts.report import html_report, verdict
 
 
 def main() -> None:
-    count = params.load().compare.changed_pairs
+    settings = params.load()
     splits = ("validation", "test")
     base, finetuned = (
         {split: pd.read_parquet(f"predictions/{name}/{split}.parquet") for split in splits} for name in MODELS
     )
     comparison = compare(base, finetuned)
-    changed = {split: changed_pairs(base[split], finetuned[split], count) for split in splits}
+    changed = {split: changed_pairs(base[split], finetuned[split], settings.compare.changed_pairs) for split in splits}
+    tables = {
+        table.__name__: table(base["test"], finetuned["test"])
+        for table in (prediction_table, error_by_band, active_dims_histogram)
+    }
+    with replacing("plots") as folder:
+        folder.mkdir()
+        for name, table in tables.items():
+            table.to_csv(folder / f"{name}.csv", index=False)
+    drawn = pictures(*tables.values(), pd.read_csv("metrics/training.csv"), pd.read_csv("metrics/validation.csv"))
+    shown = params.public_params(params.flatten(settings.model_dump(exclude={"tracking"})))
     with replacing("reports") as folder:
         folder.mkdir()
-        (folder / "comparison.md").write_text(markdown_report(comparison, changed), encoding="utf-8")
+        (folder / "comparison.md").write_text(markdown_report(verdict(comparison), comparison, changed), encoding="utf-8")
+        html = html_report(
+            comparison, changed, drawn, read_json("metrics/data.json"), shown, read_json("data/raw/provenance.json")
+        )
+        (folder / "comparison.html").write_text(html, encoding="utf-8")
     write_json("metrics/comparison.json", comparison)
     print(metrics_table(comparison))
+    print(verdict(comparison))
+    print("Report: reports/comparison.html")
 
 
 if __name__ == "__main__":

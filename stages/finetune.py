@@ -1,20 +1,41 @@
 """finetune: train models/base on the normalized pairs; keep the checkpoint with the best validation Spearman."""
 
+import time
+from contextlib import nullcontext
+
 import pandas as pd
+import torch
 
 from splade_sts import model_card, params
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
-from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, finetune, write_curve
+from splade_sts.tracking.live import LiveRun
+from splade_sts.tracking.record import TRAINING_TAG, curve_point, training_id, workspace_reader
+from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, device_name, finetune, library_versions, write_curve
 
 
 def main() -> None:
     settings = params.load()
+    with tracked(settings) as live:
+        train(settings, live)
+
+
+def tracked(settings: params.Params):
+    """The live MLflow run of this training, or nothing where tracking is off."""
+    if not settings.tracking.enabled:
+        return nullcontext()
+    tags = {"device": device_name(), "threads": str(torch.get_num_threads()), **library_versions()}
+    return LiveRun(settings.tracking.experiment, params.public_params(params.flatten(settings.model_dump())), tags)
+
+
+def train(settings: params.Params, live: LiveRun | None) -> None:
+    started = time.monotonic()
     model, trainer, summary = finetune(
         "models/base",
         pd.read_parquet("data/normalized/train.parquet"),
         pd.read_parquet("data/normalized/validation.parquet"),
         settings.train,
+        **({"on_point": lambda kind, point: live.log(*curve_point(kind, point))} if live else {}),
     )
     data = read_json("data/raw/provenance.json")
     results = {**summary["validation"], "best_step": summary["best_step"], "steps": summary["steps"]}
@@ -31,6 +52,9 @@ def main() -> None:
     write_curve("metrics/training.csv", TRAINING_COLUMNS, trainer.training_curve)
     write_curve("metrics/validation.csv", VALIDATION_COLUMNS, trainer.validation_curve)
     write_json("metrics/finetune.json", summary)
+    if live:
+        live.log(summary["steps"], {"time.finetune_seconds": time.monotonic() - started})
+        live.tag({TRAINING_TAG: training_id(workspace_reader)})
     print(f"best step {summary['best_step']} of {summary['steps']} ({summary['precision']}): {summary['validation']}")
 
 

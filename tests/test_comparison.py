@@ -54,5 +54,5 @@ def test_changed_pairs():
 
 def test_report_escapes_text():
     """Sentences cannot break the table or bring markup into it."""
-    report = markdown_report(compare({"test": BASE}, {"test": FINETUNED}), {"test": changed_pairs(BASE, FINETUNED, 3)})
+    report = markdown_report("Better.", compare({"test": BASE}, {"test": FINETUNED}), {"test": changed_pairs(BASE, FINETUNED, 3)})
     assert "a \\| b" in report and "<script>" not in report.replace("\\<script\\>", "") and "g h" in report

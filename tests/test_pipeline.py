@@ -1,9 +1,6 @@
 """The pipeline as DVC runs it, in a clean copy of the project, on small files and a tiny model."""
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,72 +9,9 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, dvc, run, stages_run
 
 TABLE_STAGES = ("download", "normalize", "compare")
-
-
-def run(command: list[str], cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    """Run a command as a user would: this interpreter's scripts first on PATH, nobody's Git settings, no network."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        **{f"GIT_{role}_{part}": "tester@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")},
-    }
-    environment.pop("DVC_ROOT", None)
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
-    if check and done.returncode:
-        raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done
-
-
-def dvc(cwd: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    return run([sys.executable, "-m", "dvc", *arguments], cwd, check)
-
-
-def stages_run(output: str) -> list[str]:
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-def set_params(project: Path, **changes) -> None:
-    yaml = YAML()
-    path = project / "params.yaml"
-    content = yaml.load(path)
-    for key, value in changes.items():
-        section, name = key.split("__")
-        content[section][name] = value
-    yaml.dump(content, path)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_bert, pairs) -> Path:
-    """A committed copy of the project whose parameters name small CSV files and the tiny encoder, after `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
-    names = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.split("\n")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    data = folder / "data" / "own"
-    data.mkdir(parents=True)
-    for split, part in (("train", pairs[:32]), ("validation", pairs[24:40]), ("test", pairs[32:])):
-        part.assign(score=part["score"] * 5).to_csv(data / f"{split}.csv", index=False)
-    set_params(
-        folder, data__source="local", data__path="data/own", data__score_range=[0, 5], model__source=str(tiny_bert),
-        model__target_active_dims=8, model__max_seq_length=32, evaluate__min_sparsity_ratio=0.0,
-        train__learning_rate=1e-3, train__precision="fp32",
-    )
-    run(["git", "init", "-q"], folder)
-    run(["git", "add", "-A"], folder)
-    run(["git", "commit", "-qm", "start"], folder)
-    first = dvc(folder, "repro")
-    assert stages_run(first.stdout) == [
-        "download", "normalize", "base_model", "evaluate@base", "finetune", "evaluate@finetuned", "compare",
-    ]
-    run(["git", "add", "-A"], folder)
-    run(["git", "commit", "-qm", "first run"], folder)
-    return folder
 
 
 def metrics(project: Path) -> dict[str, str]:
@@ -119,7 +53,7 @@ def test_epochs_rerun_only_what_depends_on_them(project):
     """`dvc exp run -S train.epochs=2` re-runs three stages, and the diffs show it; going back restores from cache."""
     before = metrics(project)
     done = dvc(project, "exp", "run", "-n", "two-epochs", "-S", "train.epochs=2")
-    assert stages_run(done.stdout) == ["finetune", "evaluate@finetuned", "compare"]
+    assert stages_run(done.stdout) == ["finetune", "evaluate@finetuned", "compare", "track"]
     assert json.loads(metrics(project)["finetune.json"])["steps"] == 4
     assert "epochs" in dvc(project, "params", "diff").stdout
     assert "spearman_cosine" in dvc(project, "metrics", "diff").stdout
@@ -158,7 +92,7 @@ def test_editing_the_report_does_not_retrain(project, file, expected):
 def test_same_parameters_same_bytes(project):
     """A forced second run writes identical metrics and dvc.lock."""
     before, lock = metrics(project), (project / "dvc.lock").read_text()
-    assert len(stages_run(dvc(project, "repro", "--force").stdout)) == 7
+    assert len(stages_run(dvc(project, "repro", "--force").stdout)) == 8
     assert metrics(project) == before
     assert (project / "dvc.lock").read_text() == lock
 

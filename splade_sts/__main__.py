@@ -1,0 +1,73 @@
+"""Command line: python -m splade_sts score | sync | ui."""
+
+import argparse
+import os
+import sys
+
+from splade_sts import params
+from splade_sts.errors import UserError, run_stage
+
+
+def sync(arguments: argparse.Namespace) -> None:
+    """Write to MLflow what it lacks of the runs that DVC and Git hold."""
+    from splade_sts.tracking.sync import sync as sync_runs
+
+    done = sync_runs(arguments.experiment, arguments.branch, params.load().tracking.experiment)
+    for name, run_id, written in done:
+        print(f"{name}: run {run_id} {'written' if written else 'was complete already'}")
+    print(f"{sum(written for *_, written in done)} written, {sum(not written for *_, written in done)} complete already")
+
+
+def ui(arguments: argparse.Namespace) -> None:
+    """Start the MLflow UI on 127.0.0.1 with the store of this project."""
+    from splade_sts.tracking.record import project_root
+
+    root = project_root()
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # its workers would outlive the server
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(arguments.port),
+        "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
+        "--default-artifact-root", (root / "mlartifacts").as_uri(),
+    ]
+    print(f"MLflow UI: http://127.0.0.1:{arguments.port} (Ctrl-C ends it)", flush=True)
+    os.execv(sys.executable, command)
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Score sentence pairs with a model: cosine, active dims and the terms that the two sentences share."""
+    from splade_sts.scoring import as_json, as_text, read_pairs, score_with
+
+    if (len(arguments.sentence) == 2) == bool(arguments.file):
+        raise UserError('give two sentences, or --file with a table of pairs: python -m splade_sts score "A" "B"')
+    pairs = read_pairs(arguments.file) if arguments.file else [tuple(arguments.sentence)]
+    scored = score_with(arguments.model or ["models/finetuned"], pairs)
+    print(as_json(scored) if arguments.json else as_text(scored))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("score", help=score.__doc__, description=score.__doc__)
+    command.add_argument("sentence", nargs="*", help="the two sentences")
+    command.add_argument("--file", help="CSV, TSV, JSONL or Parquet file with columns sentence1 and sentence2")
+    command.add_argument(
+        "--model", action="append", help="model folder (models/finetuned); give it twice to see before and after"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(function=score)
+    command = commands.add_parser("sync", help=sync.__doc__, description=sync.__doc__)
+    command.add_argument(
+        "experiment", nargs="*", help="DVC experiments; without any: all of them, the workspace and every commit of the branch"
+    )
+    command.add_argument("--branch", help="a branch whose every commit is synchronized (the current one)")
+    command.set_defaults(function=sync)
+    command = commands.add_parser("ui", help=ui.__doc__, description=ui.__doc__)
+    command.add_argument("--port", type=int, default=5000, help="port (5000)")
+    command.set_defaults(function=ui)
+    arguments = parser.parse_args()
+    run_stage(lambda: arguments.function(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The report and the MLflow UI in headless Chromium."""
+
+import json
+import shutil
+import time
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from splade_sts.tracking.record import collect
+from tests.test_tracking import mlflow_server, runs, splade_sts
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no Chromium with its driver"),
+]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1400,1000"
+)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def requested(browser) -> list[str]:
+    """Every address that the page asked for."""
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+def test_report(browser, project):
+    """All pictures are drawn, each with a text that stands for it, and nothing is fetched from outside."""
+    path = project / "reports" / "comparison.html"
+    browser.get(path.as_uri())
+    images = browser.find_elements(By.TAG_NAME, "img")
+    assert len(images) == 4
+    for image in images:
+        assert browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", image)
+        assert len(image.get_attribute("alt")) > 40
+    assert "test Spearman" in browser.find_element(By.CLASS_NAME, "verdict").text
+    outside = [url for url in requested(browser) if not url.startswith(("file:", "data:", "chrome:"))]
+    assert outside == []
+    browser.set_window_size(500, 900)  # a phone: the page itself never scrolls sideways
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_report_escapes_what_the_data_say(browser, tmp_path):
+    """A sentence with a script stays text."""
+    from tests.test_comparison import BASE, FINETUNED
+
+    from splade_sts.comparison import changed_pairs, compare
+    from splade_sts.report import html_report
+
+    page = html_report(
+        compare({"test": BASE}, {"test": FINETUNED}), {"test": changed_pairs(BASE, FINETUNED, 4)}, [],
+        {"shared_pairs": {}}, {"data.source": "<script>document.title='broken'</script>"}, {"source": "x", "revision": None},
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    browser.get(path.as_uri())
+    assert browser.title == "Base against fine-tuned"
+    assert "<script>alert(1)</script>" in browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_mlflow_pages(browser, project, tmp_path):
+    """The runs table lists the runs, and the comparison page of two draws their curves."""
+    uri = f"sqlite:///{tmp_path / 'server.db'}"
+    assert splade_sts(project, "sync", MLFLOW_TRACKING_URI=uri).returncode == 0
+    record = collect(lambda path: (project / path).read_bytes())
+    from splade_sts.tracking import store
+
+    client = store.MlflowClient(uri)
+    first = runs(project, uri)[0]
+    other = client.create_run(first.info.experiment_id, run_name="second-run")
+    store.log_curves(client, other.info.run_id, record.curves, int(time.time() * 1000))
+    client.set_terminated(other.info.run_id)
+    with mlflow_server(tmp_path, uri) as (address, _):
+        page = f"{address}/#/experiments/{first.info.experiment_id}"
+        browser.get(f"{page}/runs")
+        wait = WebDriverWait(browser, 60)
+        wait.until(lambda b: first.info.run_name in b.page_source and "second-run" in b.page_source)
+        names = f'["{first.info.run_id}","{other.info.run_id}"]'
+        browser.get(f"{address}/#/compare-runs?runs={names}&experiments=[\"{first.info.experiment_id}\"]")
+        wait.until(lambda b: "second-run" in b.page_source and "spearman_cosine" in b.page_source)
+        browser.get(f"{page}/runs?compareRunsMode=CHART")
+        wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .trace, .js-plotly-plot .point"))
