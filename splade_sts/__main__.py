@@ -20,6 +20,7 @@ def sync(arguments: argparse.Namespace) -> None:
 
 def ui(arguments: argparse.Namespace) -> None:
     """Start the MLflow UI on 127.0.0.1 with the store of this project."""
+    from splade_sts.tracking import store
     from splade_sts.tracking.record import project_root
 
     root = project_root()
@@ -30,7 +31,9 @@ def ui(arguments: argparse.Namespace) -> None:
         "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
         "--default-artifact-root", (root / "mlartifacts").as_uri(),
     ]
-    print(f"MLflow UI: http://127.0.0.1:{arguments.port} (Ctrl-C ends it)", flush=True)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    _, experiment_id = store.connect(root, params.load().tracking.experiment)
+    print(f"MLflow UI: http://127.0.0.1:{arguments.port}{store.runs_page(experiment_id)} (Ctrl-C ends it)", flush=True)
     os.execv(sys.executable, command)
 
 

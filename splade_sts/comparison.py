@@ -75,7 +75,7 @@ def changed_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, count: int) -> tu
         ]
     ranked = table.sort_values("gain", ascending=False, kind="stable")
     gained = ranked[ranked["gain"] > 0].head(count)
-    lost = ranked[ranked["gain"] < 0].iloc[::-1].head(count)
+    lost = table[table["gain"] < 0].sort_values("gain", kind="stable").head(count)
     return gained, lost
 
 
@@ -121,6 +121,6 @@ def markdown_report(
 
 def _cell(text: str) -> str:
     """`text` as it may stand in a Markdown table: one line, nothing read as markup."""
-    for character in "\\`*_{}[]<>|#":
+    for character in "\\`*_{}[]<>|#&~$":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

@@ -107,6 +107,7 @@ class CompareParams(Section):
 class TrackingParams(Section):
     enabled: bool
     experiment: Annotated[str, Field(min_length=1)]
+    log_model: bool
 
 
 class Params(Section):
@@ -126,8 +127,21 @@ def _known_keys(location: tuple) -> list[str]:
     return list(section.model_fields)
 
 
+def _keys(location: tuple) -> tuple:
+    """`location` up to the key it ends at: pydantic adds the arms of a union (`str`, `int`) below it."""
+    section: Any = Params
+    for depth, key in enumerate(location):
+        field = section.model_fields.get(key)
+        if field is None:
+            return location[: depth + 1]
+        section = field.annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return location[: depth + 1] + tuple(part for part in location[depth + 1 :] if isinstance(part, int))
+    return location
+
+
 def _explain(error: dict[str, Any]) -> str:
-    location = tuple(part for part in error["loc"] if isinstance(part, int) or part.isidentifier())
+    location = _keys(error["loc"])
     path = ".".join(map(str, location)) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
@@ -165,7 +179,7 @@ def load(path: str | Path = "params.yaml") -> Params:
         content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found; run from the project's root folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, OSError) as error:  # ValueError: no UTF-8, or an impossible date
         raise UserError(f"{path} cannot be read as YAML: {error}") from None
     return parse(content, str(path))
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import lzma
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from splade_sts.errors import UserError
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+# A text of any length that fits in memory is a text; the csv module would refuse more than 131,072 characters.
+csv.field_size_limit(2**31 - 1)
+
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -71,6 +75,11 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
     """
     kind = table_format(path)
     try:
+        if path.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+            if len(names) != 1:
+                raise UserError(f"{path} holds {len(names)} files; expected one: {', '.join(names)}")
         if kind == ".parquet":
             with fsspec.open(str(path), "rb", compression="infer") as file:
                 table = pd.read_parquet(file)
@@ -82,9 +91,11 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
                     table = _read_delimited(file, path, header, DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")], quotes)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8") from None
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} holds text that is no Unicode: {error}") from None
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is truncated or corrupt: {error}; get the file again") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: garbled metadata of Parquet
         raise UserError(f"{path} cannot be read: {error}; it may be truncated or corrupt") from None
     if table.empty:
         raise UserError(f"{path} has no rows")
@@ -117,7 +128,7 @@ def _read_json_lines(file, path: Path) -> pd.DataFrame:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, endless nesting
             raise UserError(f"{path}, line {number}: not JSON: {error}") from None
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object")

@@ -22,6 +22,8 @@ def from_files(data: DataParams, folder: Path) -> dict:
             table.to_parquet(folder / f"{split}.parquet", index=False)
         except pa.ArrowException as error:
             raise UserError(f"{file}: a column holds values of different types: {error}") from None
+        except (ValueError, OverflowError) as error:
+            raise UserError(f"{file}: cannot be stored as Parquet: {error}") from None
         origin[split] = {"file": file.name, "sha256": sha256(file), "rows": len(table)}
     return {"source": data.source, "revision": None, "splits": origin}
 

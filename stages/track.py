@@ -1,6 +1,7 @@
 """track: one complete MLflow run for this pipeline run, and the identity of what it recorded."""
 
 import sys
+from pathlib import Path
 
 from splade_sts import params
 from splade_sts.errors import run_stage
@@ -17,7 +18,8 @@ def main() -> None:
     from splade_sts.tracking.sync import write
 
     try:
-        run_id, written = write(record, git_tags(project_root()), tracking.experiment)
+        model = Path("models/finetuned") if tracking.log_model else None
+        run_id, written = write(record, git_tags(project_root()), tracking.experiment, model)
     except Exception as error:  # MLflow is a view: whatever is wrong with it, the pipeline's results stand
         print(
             f"warning: MLflow: {type(error).__name__}: {str(error)[:300]}\n"

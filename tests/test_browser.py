@@ -88,9 +88,10 @@ def test_mlflow_pages(browser, project, tmp_path):
     client.set_terminated(other.info.run_id)
     with mlflow_server(tmp_path, uri) as (address, _):
         page = f"{address}/#/experiments/{first.info.experiment_id}"
-        browser.get(f"{page}/runs")
         wait = WebDriverWait(browser, 60)
-        wait.until(lambda b: first.info.run_name in b.page_source and "second-run" in b.page_source)
+        browser.get(address + store.runs_page(first.info.experiment_id))
+        spearman = str(first.data.metrics["finetuned.test.spearman_cosine"])[:6]
+        wait.until(lambda b: all(text in b.page_source for text in (first.info.run_name, "second-run", spearman)))
         names = f'["{first.info.run_id}","{other.info.run_id}"]'
         browser.get(f"{address}/#/compare-runs?runs={names}&experiments=[\"{first.info.experiment_id}\"]")
         wait.until(lambda b: "second-run" in b.page_source and "spearman_cosine" in b.page_source)

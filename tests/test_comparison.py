@@ -1,10 +1,12 @@
 """The comparison, from tables of predictions alone."""
 
+import re
+
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 
-from splade_sts.comparison import changed_pairs, compare, markdown_report, metrics_table
+from splade_sts.comparison import changed_pairs, compare, markdown_report, metrics_table, split_metrics
 from splade_sts.errors import UserError
 
 
@@ -56,3 +58,60 @@ def test_report_escapes_text():
     """Sentences cannot break the table or bring markup into it."""
     report = markdown_report("Better.", compare({"test": BASE}, {"test": FINETUNED}), {"test": changed_pairs(BASE, FINETUNED, 3)})
     assert "a \\| b" in report and "<script>" not in report.replace("\\<script\\>", "") and "g h" in report
+
+
+@pytest.mark.parametrize("table", [BASE, FINETUNED])
+def test_metrics_are_those_of_scipy(table):
+    """Both correlations, unrounded; sparsity from the mean of both sides."""
+    found = split_metrics(table)
+    assert found["pearson_cosine"] == pearsonr(table["gold"], table["predicted"])[0]
+    assert found["spearman_cosine"] == spearmanr(table["gold"], table["predicted"])[0]
+    assert found["active_dims"] == (table["active_dims1"].mean() + table["active_dims2"].mean()) / 2
+    assert found["sparsity_ratio"] == pytest.approx(1 - found["active_dims"] / 1000)
+
+
+def test_delta_signs():
+    """Better correlation is positive, fewer active dimensions negative; swapped models swap every sign."""
+    delta = compare({"test": BASE}, {"test": FINETUNED})["test"]["delta"]
+    assert delta["spearman_cosine"] > 0 and delta["active_dims"] == -5 and delta["sparsity_ratio"] > 0
+    back = compare({"test": FINETUNED}, {"test": BASE})["test"]["delta"]
+    assert back == {name: -value for name, value in delta.items()}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [FINETUNED[:3], FINETUNED.iloc[::-1].reset_index(drop=True), FINETUNED.assign(sentence1="x"), FINETUNED.assign(sentence2="x")],
+    ids=["fewer", "other order", "sentence1", "sentence2"],
+)
+def test_every_difference_of_pairs_is_refused(other):
+    """Fewer rows, another order, another sentence; the second split is checked, too."""
+    with pytest.raises(UserError, match="^test: the predictions .* different pairs"):
+        compare({"validation": BASE, "test": BASE}, {"validation": FINETUNED, "test": other})
+
+
+def test_order_of_losses():
+    """Swapped models: the gains become losses, worst first; terms belong to their model."""
+    gained, lost = changed_pairs(FINETUNED, BASE, 10)
+    assert lost["gain"].tolist() == pytest.approx([-0.4, -0.3]) and gained["gain"].tolist() == pytest.approx([0.1])
+    assert lost["sentence1"].tolist() == ["a | b", "c"]
+    assert lost[["gold", "base", "finetuned"]].iloc[0].tolist() == [0.0, 0.1, 0.5]
+    assert changed_pairs(BASE, BASE, 10)[0].empty and changed_pairs(BASE, BASE, 10)[1].empty
+
+
+@pytest.mark.parametrize("text", ["a | b", "<b>x</b>", "back\\|slash", "two\nlines", "*x* _y_ `z` [l](u) # h"])
+def test_a_sentence_stays_one_cell(text):
+    """Whatever it holds, each row has as many cells as the header, and no bare markup."""
+    base, finetuned = BASE.assign(sentence1=text, sentence2=text), FINETUNED.assign(sentence1=text, sentence2=text)
+    report = markdown_report("Same.", compare({"test": base}, {"test": finetuned}), {"test": changed_pairs(base, finetuned, 3)})
+    part = report.split("## test: pairs that gained most")[1].split("##")[0]
+    rows = [line for line in part.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 2
+    unescaped = [re.sub(r"\\.", "", row) for row in rows]
+    assert {row.count("|") for row in unescaped} == {unescaped[0].count("|")}
+    assert not any(character in row for row in unescaped[2:] for character in "<>*`[]#")
+
+
+def test_report_without_changes():
+    """Says so instead of an empty table."""
+    report = markdown_report("Same.", compare({"test": BASE}, {"test": BASE}), {"test": changed_pairs(BASE, BASE, 3)})
+    assert report.count("None.") == 2 and "Same." in report

@@ -244,6 +244,34 @@ def test_unknown_experiments_are_refused(project):
     assert done.returncode == 1 and "no DVC experiment no-such-thing" in done.stderr
 
 
+def test_a_logged_model_gives_the_same_vectors(workspace, tiny_splade):
+    """Registered, loaded back from MLflow: term by term what the folder's model gives."""
+    import mlflow
+
+    from splade_sts.encoder import load_encoder
+    from splade_sts.tracking import store
+
+    client, experiment_id = store.connect(workspace, "splade-sts")
+    run_id = client.create_run(experiment_id, run_name="x").info.run_id
+    store.log_model(run_id, tiny_splade, "splade-sts")
+    sentences = ["the dog runs in the park", "a big red car"]
+    model = load_encoder(tiny_splade)
+    expected = [dict(terms) for terms in model.decode(model.encode(sentences))]
+    loaded = mlflow.pyfunc.load_model("models:/splade-sts/1").predict(sentences)
+    assert loaded == expected and all(expected)
+
+
+def test_tracking_can_be_turned_off(project, tmp_path):
+    """tracking.enabled false: the stage makes no store and no run."""
+    folder = tmp_path / "off"
+    shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("  enabled: true", "  enabled: false"))
+    done = subprocess.run([sys.executable, "-m", "stages.track"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "mlflow.db").exists() and (folder / "metrics/record.json").exists()
+
+
 def test_no_secrets_and_no_paths(project):
     """Neither a token of the environment nor a folder of this machine is in the store."""
     os.environ["HF_TOKEN"] = canary = "hf_canary0123456789"

@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ from splade_sts.tracking.record import COMPLETE_TAG, RECORD_TAG, TRAINING_TAG, R
 WRITER_TAG = "splade_sts.writer"
 BATCH = 1000  # most metrics that MLflow takes in one request
 TAG_LENGTH = 5000
+# A shared view of the UI: the runs table opens with these columns instead of without any metric.
+VIEW = "results"
+VIEW_STATE = {
+    "selectedColumns": [
+        *(f"metrics.`{name}`" for name in (
+            "base.test.spearman_cosine", "finetuned.test.spearman_cosine", "delta.test.spearman_cosine",
+            "base.test.active_dims", "finetuned.test.active_dims",
+        )),
+        *(f"params.`{name}`" for name in ("data.source", "train.epochs", "train.learning_rate", "train.regularizer_weight")),
+    ]
+}
 
 # Its news of tables created and monitors started would stand in the middle of the training's output.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -58,13 +70,19 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> tuple
     found = client.get_experiment_by_name(name)
     if found is not None:
         return client, found.experiment_id
+    tags = {"mlflow.experimentKind": "custom_model_development", f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
     try:
-        return client, client.create_experiment(name, artifact_location=artifacts)
+        return client, client.create_experiment(name, artifact_location=artifacts, tags=tags)
     except MlflowException:  # somebody else made it since
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
         return client, found.experiment_id
+
+
+def runs_page(experiment_id: str) -> str:
+    """Path of the UI's runs table with the columns of `VIEW_STATE`."""
+    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
 
 
 def log_curves(client: MlflowClient, run_id: str, points: list[tuple[int, dict[str, float]]], timestamp: int) -> None:
@@ -123,6 +141,20 @@ def write_record(client: MlflowClient, experiment_id: str, record: Record, name:
     client.set_tag(run_id, COMPLETE_TAG, "true")
     client.set_terminated(run_id, status="FINISHED")
     return run_id, True
+
+
+def log_model(run_id: str, folder: Path, name: str) -> None:
+    """Log the model in `folder` with the run and register it as `name`.
+
+    `mlflow.pyfunc.load_model("models:/NAME/VERSION").predict(sentences)` then gives the vectors of
+    `SparseEncoder(folder)`.
+    """
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        mlflow.pyfunc.log_model(
+            name="model", python_model=str(Path(__file__).with_name("logged_model.py")), artifacts={"model": str(folder)},
+            registered_model_name=name,
+            pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "sentence-transformers", "torch")],
+        )
 
 
 def missing_points(

@@ -7,14 +7,17 @@ from splade_sts.errors import UserError
 from splade_sts.tracking.record import Record, collect, git_tags, project_root, revision_reader, run_name, workspace_reader
 
 
-def write(record: Record, tags: dict[str, str], experiment: str) -> tuple[str, bool]:
-    """Write one record; see `splade_sts.tracking.store.write_record`."""
+def write(record: Record, tags: dict[str, str], experiment: str, model: Path | None = None) -> tuple[str, bool]:
+    """Write one record, and the model in the folder `model`; see `splade_sts.tracking.store.write_record`."""
     from splade_sts.tracking import store
 
     root = project_root()
     client, experiment_id = store.connect(root, experiment)
     store.settle(client, experiment_id, root)
-    return store.write_record(client, experiment_id, record, run_name(tags), tags)
+    run_id, written = store.write_record(client, experiment_id, record, run_name(tags), tags)
+    if model is not None and written:
+        store.log_model(run_id, model, experiment)
+    return run_id, written
 
 
 def _git(root: Path, *arguments: str) -> list[str]:
