@@ -69,12 +69,16 @@ def download_model(source: str, revision: str | None) -> tuple[Path, str]:
 
     patterns = ["*.json", "*.txt", "*.model", "README.md"]
     with explained("model", source, revision):
-        try:  # what the cache has at this revision needs no network
-            folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
-            if list(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model*.bin")):
+        # what the cache has at this revision needs no network; files that are never fetched may be missing there
+        for weights in ("*.safetensors", "pytorch_model*.bin"):
+            try:
+                folder = Path(
+                    snapshot_download(source, revision=revision, local_files_only=True, allow_patterns=[*patterns, weights])
+                )
+            except LocalEntryNotFoundError:
+                continue
+            if list(folder.glob(weights)):
                 return folder, folder.name
-        except LocalEntryNotFoundError:
-            pass
         info = HfApi().model_info(source, revision=revision)
         names = [sibling.rfilename for sibling in info.siblings or []]
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"

@@ -18,12 +18,15 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 class HubServer:
     """Context manager that serves `repositories`: `{("datasets" | "models", "org/name"): folder}` at `REVISION`.
 
-    `status` set to 401, 404 or 500 makes every answer that error. `requests` lists what was asked for.
+    `status` set to 401, 404 or 500 makes every answer that error, `gated` makes a 401 that of a gated repository.
+    `requests` lists what was asked for.
     """
 
     def __init__(self, repositories: dict[tuple[str, str], Path]):
         self.repositories = repositories
+        self.revision = REVISION
         self.status: int | None = None
+        self.gated = False
         self.requests: list[str] = []
 
     def __enter__(self) -> "HubServer":
@@ -59,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
         if self.hub.status:
-            code = {404: "RepoNotFound", 401: "GatedRepo"}.get(self.hub.status)
+            code = "GatedRepo" if self.hub.gated else {404: "RepoNotFound"}.get(self.hub.status)
             return self._error(self.hub.status, code, "forced by the test")
         api = re.fullmatch(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?", path)
         file = re.fullmatch(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
@@ -116,11 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, code: str | None, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
+        self._send(status, json.dumps({"error": message}).encode(), headers, commit=code == "EntryNotFound")
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, content: bytes, headers: dict[str, str], commit: bool = True) -> None:
         self.send_response(status)
-        for name, value in {"X-Repo-Commit": REVISION, "Content-Length": str(len(content)), **headers}.items():
+        headers = ({"X-Repo-Commit": REVISION} if commit else {}) | headers
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

@@ -61,7 +61,7 @@ def runs(workspace: Path, uri: str | None = None) -> list:
 
 
 def wait_for_status(workspace: Path, status: str, uri: str | None = None) -> list:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         found = runs(workspace, uri)
         if found and all(run.info.status == status for run in found):
@@ -120,7 +120,7 @@ def test_a_killed_writer_is_settled_later(workspace):
     """Where the writer dies too, the next use of the store gives the run its status."""
     from splade_sts.tracking import store
 
-    training = train(workspace, "exit", pause=30)
+    training = train(workspace, "exit", pause=100)
     wait_for_status(workspace, "RUNNING")
     children = subprocess.run(["pgrep", "-f", "splade_sts.tracking.writer"], capture_output=True, text=True).stdout.split()
     mine = [pid for pid in children if os.readlink(f"/proc/{pid}/cwd") == str(workspace)]
@@ -298,7 +298,7 @@ def test_postgresql(workspace, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    become = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    become = [shutil.which("runuser") or "/usr/sbin/runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if become:
         shutil.chown(data, "postgres")
         for folder in (tmp_path, *tmp_path.parents):
