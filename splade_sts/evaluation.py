@@ -9,6 +9,7 @@ from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimil
 from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.errors import UserError
+from splade_sts.fused_head import fused
 
 METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
 
@@ -37,7 +38,8 @@ class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
 
 
 def evaluate_split(
-    model: SparseEncoder, pairs: pd.DataFrame, split: str, batch_size: int, min_sparsity_ratio: float
+    model: SparseEncoder, pairs: pd.DataFrame, split: str, batch_size: int, min_sparsity_ratio: float,
+    precision: str = "fp32",
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Metrics of `model` on `pairs`, and its prediction for each of them.
 
@@ -53,7 +55,8 @@ def evaluate_split(
             (non-finite values, or a sparsity ratio below `min_sparsity_ratio`).
     """
     evaluator = PairEvaluator(pairs, split, batch_size, show_progress_bar=True)
-    result = evaluator(model)
+    with fused(model), torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        result = evaluator(model)
     metrics = {name: float(result[f"{split}_{name}"]) for name in METRICS}
     first, second = (embedding.coalesce() for embedding in evaluator.embeddings)
     if not all(embedding.values().isfinite().all() for embedding in (first, second)):

@@ -81,6 +81,7 @@ class ModelParams(Section):
 
 class EvaluateParams(Section):
     batch_size: Annotated[int, Field(ge=1)]
+    precision: Literal["fp32", "bf16"]
     min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
 
 
@@ -88,6 +89,7 @@ class TrainParams(Section):
     loss: Literal["cosine", "cosent", "angle"]
     epochs: Annotated[Number, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=1)]
+    group_by_length: bool
     learning_rate: Annotated[Number, Field(ge=0)]
     warmup_ratio: Annotated[Number, Field(ge=0, lt=1)]
     regularizer_weight: Annotated[Number, Field(ge=0)]

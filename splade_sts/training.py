@@ -27,7 +27,9 @@ from transformers.utils import is_torch_bf16_gpu_available
 from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
+from splade_sts.fused_head import fused
 from splade_sts.params import TrainParams
+from splade_sts.sampler import LengthGroupedBatchSampler, pair_lengths
 
 LOSSES = {"cosine": SparseCosineSimilarityLoss, "cosent": SparseCoSENTLoss, "angle": SparseAnglELoss}
 SPLIT = "validation"
@@ -64,13 +66,22 @@ class LastStepCallback(TrainerCallback):
 
 
 class RecordingTrainer(SparseEncoderTrainer):
-    """Records the training curves unrounded (the library's log rounds the parts of the loss to four decimals)."""
+    """The library's trainer, with length-grouped batches and curves that are recorded unrounded.
 
-    def __init__(self, *args, on_point: Callable[[str, dict[str, Any]], None], **kwargs):
+    (The library's log rounds the parts of the loss to four decimals.)
+    """
+
+    def __init__(self, *args, on_point: Callable[[str, dict[str, Any]], None], group_by_length: bool, **kwargs):
         super().__init__(*args, **kwargs)
-        self.on_point = on_point
+        self.on_point, self.group_by_length = on_point, group_by_length
         self.training_curve: list[dict[str, Any]] = []
         self.validation_curve: list[dict[str, Any]] = []
+
+    def get_batch_sampler(self, dataset: Dataset, batch_size: int, drop_last: bool, **kwargs: Any):
+        if not self.group_by_length:
+            return super().get_batch_sampler(dataset, batch_size, drop_last, **kwargs)
+        lengths = pair_lengths(dataset, self.model.tokenizer, self.model.max_seq_length)
+        return LengthGroupedBatchSampler(lengths, batch_size, drop_last, kwargs["generator"], kwargs["seed"])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         point = {"step": self.state.global_step, "epoch": self.state.epoch}
@@ -138,9 +149,10 @@ def finetune(
             model=model, args=arguments, loss=loss,
             train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
             evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
-            callbacks=[schedule, LastStepCallback()], on_point=on_point,
+            callbacks=[schedule, LastStepCallback()], on_point=on_point, group_by_length=params.group_by_length,
         )
-        trainer.train()
+        with fused(model):
+            trainer.train()
         if any(not pd.notna(point["loss"]) for point in trainer.training_curve):
             raise UserError("training diverged: the loss is not finite; lower train.learning_rate")
         best = trainer.state.best_model_checkpoint

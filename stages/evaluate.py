@@ -21,7 +21,8 @@ def main() -> None:
         for split in ("validation", "test"):
             pairs = pd.read_parquet(f"data/normalized/{split}.parquet")
             metrics[split], predictions = evaluate_split(
-                model, pairs, split, evaluate_params.batch_size, evaluate_params.min_sparsity_ratio
+                model, pairs, split, evaluate_params.batch_size, evaluate_params.min_sparsity_ratio,
+                evaluate_params.precision,
             )
             predictions.to_parquet(folder / f"{split}.parquet", index=False)
     write_json(f"metrics/{name}.json", metrics)

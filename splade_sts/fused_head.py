@@ -1,0 +1,159 @@
+"""The SPLADE head without the batch x length x vocabulary tensor.
+
+The stock modules compute max_t log(1 + relu(h_t . e_v + b_v)) over the tokens t of a sentence for every vocabulary entry v,
+the logarithm first (SPLADE v2, Formal et al. 2021, equations 1 and 6). The logarithm and relu never fall as their argument
+rises, so the maximum may be taken first: log(1 + relu(max_t h_t . e_v + b_v)) is the same number, with one logarithm per
+sentence instead of one per token. And since relu passes no gradient where its result is 0, only the token that won an
+active dimension gets any: some hundred entries of a vocabulary of tens of thousands.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+logger = logging.getLogger(__name__)
+
+# Tokens whose vocabulary scores are held at once: 1024 x 30522 x 4 bytes are 125 MB.
+CHUNK_TOKENS = 1024
+# Share of active (token, entry) pairs from which a dense product is cheaper than gathering rows.
+DENSE_SHARE = 0.02
+# Gathered rows held at once in the backward pass.
+CHUNK_ENTRIES = 1 << 16
+
+
+class FusedSpladeHead(torch.autograd.Function):
+    """Hidden states of the tokens of several sentences to their SPLADE vectors."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int], double_log: bool, dtype: torch.dtype) -> Tensor:
+        """Compute the vectors.
+
+        Args:
+            hidden: float (tokens, dimensions), the states before the vocabulary product, sentence after sentence.
+            weight: float (vocabulary, dimensions).
+            bias: float (vocabulary,) or None.
+            lengths: tokens of each sentence, at least one; they sum to `tokens`.
+            double_log: apply log1p twice (SpladePooling's `log1p_relu`).
+            dtype: in which the vocabulary product is computed.
+
+        Returns:
+            float32 (sentences, vocabulary), not negative.
+        """
+        product_weight = weight.to(dtype).T
+        largest = torch.empty(len(lengths), weight.shape[0], device=hidden.device)
+        shift = 0.0 if bias is None else bias.float()
+        needs_winners = any(ctx.needs_input_grad[:3])
+        winners: list[Tensor] = []  # (token, entry) of every active dimension, sentence after sentence
+        row = start = 0
+        for group in _groups(lengths):
+            scores = hidden[start : start + sum(group)].to(dtype) @ product_weight
+            for segment in scores.split(group):
+                largest[row] = segment.amax(dim=0)
+                largest[row] += shift
+                if needs_winners:
+                    entries = (largest[row] > 0).nonzero().squeeze(1)
+                    winners.append(torch.stack([segment[:, entries].argmax(dim=0) + start, entries]))
+                start += len(segment)
+                row += 1
+        result = largest.relu().log1p()
+        if double_log:
+            result.log1p_()
+        if needs_winners:
+            counts = torch.tensor([found.shape[1] for found in winners], device=hidden.device)
+            rows = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), counts)
+            tokens, entries = torch.cat(winners, dim=1)
+            positive = largest[rows, entries]
+            slope = 1 / (1 + positive)
+            if double_log:
+                slope = slope / (1 + positive.log1p())
+            ctx.save_for_backward(hidden, weight, rows, tokens, entries, slope)
+            ctx.has_bias = bias is not None
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        """Gradients of hidden, weight and bias, through the winning tokens of the active dimensions only."""
+        hidden, weight, rows, tokens, entries, slope = ctx.saved_tensors
+        values = grad[rows, entries].float() * slope
+        grad_bias = torch.zeros(weight.shape[0], device=grad.device) if ctx.has_bias else None
+        if grad_bias is not None:
+            grad_bias.index_add_(0, entries, values)
+        states, vectors = hidden.float(), weight.float()
+        if len(values) > DENSE_SHARE * hidden.shape[0] * weight.shape[0]:
+            dense = torch.zeros(hidden.shape[0], weight.shape[0], device=grad.device)
+            dense[tokens, entries] = values
+            grad_hidden, grad_weight = dense @ vectors, dense.T @ states
+        else:
+            grad_hidden, grad_weight = torch.zeros_like(states), torch.zeros_like(vectors)
+            for part in torch.arange(len(values), device=grad.device).split(CHUNK_ENTRIES):
+                token, entry, value = tokens[part], entries[part], values[part].unsqueeze(1)
+                grad_hidden.index_add_(0, token, value * vectors[entry])
+                grad_weight.index_add_(0, entry, value * states[token])
+        bias_gradient = None if grad_bias is None else grad_bias.to(weight.dtype)
+        return grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype), bias_gradient, None, None, None
+
+
+def _groups(lengths: list[int]) -> Iterator[list[int]]:
+    """Cut consecutive sentences into groups of at most CHUNK_TOKENS tokens (a longer sentence stands alone)."""
+    group: list[int] = []
+    for length in lengths:
+        if group and sum(group) + length > CHUNK_TOKENS:
+            yield group
+            group = []
+        group.append(length)
+    if group:
+        yield group
+
+
+def _product_dtype(device: str) -> torch.dtype:
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+
+
+def pooled(features: dict[str, Any], decoder: nn.Linear, double_log: bool) -> Tensor:
+    """SPLADE vectors of the sentences in `features`, whose `token_embeddings` are the states before the decoder.
+
+    Padding is never multiplied with the vocabulary.
+    """
+    hidden, mask = features["token_embeddings"], features["attention_mask"].bool()
+    dtype = _product_dtype(hidden.device.type)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return FusedSpladeHead.apply(
+            hidden[mask], decoder.weight, decoder.bias, mask.sum(dim=1).tolist(), double_log, dtype
+        )
+
+
+@contextmanager
+def fused(model: SparseEncoder) -> Iterator[None]:
+    """Compute the head of `model` with `FusedSpladeHead` within the block.
+
+    Only what the modules compute is swapped, on these instances: their classes and parameters stay, so what is saved
+    within the block is the stock model. A model with another head than max pooling over a linear decoder runs as it
+    is, and the log says so.
+    """
+    transformer, pooling = model[0], model[1]
+    decoder = transformer.model.get_output_embeddings()
+    if not isinstance(pooling, SpladePooling) or pooling.pooling_strategy != "max" or not isinstance(decoder, nn.Linear):
+        logger.warning("the head of this model cannot be fused; computing it with the stock modules")
+        yield
+        return
+
+    def pool(features: dict[str, Any]) -> dict[str, Any]:
+        features["sentence_embedding"] = pooled(features, decoder, pooling.activation_function == "log1p_relu")
+        if pooling.embedding_dimension is None:
+            pooling.embedding_dimension = decoder.out_features
+        return features
+
+    decoder.forward = lambda states: states
+    pooling.forward = pool
+    try:
+        yield
+    finally:
+        del decoder.forward, pooling.forward

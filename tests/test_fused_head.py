@@ -1,0 +1,126 @@
+"""The fused head computes what the stock modules compute, values and gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from torch import nn
+
+from splade_sts import fused_head
+from splade_sts.encoder import load_encoder
+from splade_sts.fused_head import fused, pooled
+from splade_sts.sampler import LengthGroupedBatchSampler
+
+
+def both(hidden, mask, decoder, activation):
+    """Vectors and gradients (hidden, weight, bias) of the stock modules and of the fused head, for one random loss."""
+    results = []
+    coefficients = torch.randn(hidden.shape[0], decoder.out_features)
+    for kind in ("stock", "fused"):
+        decoder.zero_grad()
+        states = hidden.clone().requires_grad_()
+        if kind == "stock":
+            pooling = SpladePooling("max", activation).train()
+            vectors = pooling({"token_embeddings": decoder(states), "attention_mask": mask})["sentence_embedding"]
+        else:
+            vectors = pooled({"token_embeddings": states, "attention_mask": mask}, decoder, activation == "log1p_relu")
+        (vectors * coefficients).sum().backward()
+        gradients = [states.grad, decoder.weight.grad] + ([decoder.bias.grad] if decoder.bias is not None else [])
+        results.append((vectors.detach(), [gradient.clone() for gradient in gradients]))
+    return results
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**31), batch=st.integers(1, 5), length=st.integers(1, 9), dimensions=st.integers(1, 8),
+    vocabulary=st.integers(1, 40), bias=st.sampled_from([None, -3.0, 0.0, 3.0]),
+    activation=st.sampled_from(["relu", "log1p_relu"]), chunk=st.sampled_from([1, 4, 1024]), dense=st.sampled_from([0.0, 0.02, 2.0]),
+)
+def test_equal_values_and_gradients(seed, batch, length, dimensions, vocabulary, bias, activation, chunk, dense):
+    """Any shape and mask, rows without an active dimension included, by either way through the backward pass."""
+    torch.manual_seed(seed)
+    decoder = nn.Linear(dimensions, vocabulary, bias=bias is not None)
+    if bias is not None:
+        nn.init.constant_(decoder.bias, bias)
+    hidden = torch.randn(batch, length, dimensions)
+    mask = (torch.arange(length) < torch.randint(1, length + 1, (batch, 1))).long()
+    before = fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE
+    fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE = chunk, dense
+    try:
+        (stock, stock_gradients), (ours, our_gradients) = both(hidden, mask, decoder, activation)
+    finally:
+        fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE = before
+    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
+    for expected, found in zip(stock_gradients, our_gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ties_give_the_gradient_to_one_token():
+    """Two equal tokens: the values agree, and the two together get what one would."""
+    decoder = nn.Linear(3, 5, bias=False)
+    hidden = torch.randn(1, 1, 3).repeat(1, 2, 1)
+    (stock, stock_gradients), (ours, our_gradients) = both(hidden, torch.ones(1, 2), decoder, "relu")
+    torch.testing.assert_close(ours, stock)
+    torch.testing.assert_close(our_gradients[0].sum(1), stock_gradients[0].sum(1))
+    torch.testing.assert_close(our_gradients[1], stock_gradients[1])
+
+
+def test_bfloat16_is_as_close_as_autocast():
+    """Under autocast both round to bfloat16 (8 bits): a hundredth."""
+    torch.manual_seed(0)
+    decoder, hidden, mask = nn.Linear(32, 200), torch.randn(4, 6, 32), torch.ones(4, 6, dtype=torch.long)
+    with torch.autocast("cpu", torch.bfloat16):
+        (stock, _), (ours, _) = both(hidden, mask, decoder, "relu")
+    torch.testing.assert_close(ours, stock.float(), rtol=2e-2, atol=2e-2)
+
+
+def test_a_whole_model(tiny_splade, tmp_path):
+    """encode gives the same vectors within the block and after it, and what is saved within is the stock model."""
+    model = load_encoder(tiny_splade)
+    sentences = ["the dog runs in the park", "a", "two red cars happy happy"]
+    before = model.encode(sentences).to_dense()
+    with fused(model):
+        torch.testing.assert_close(model.encode(sentences).to_dense(), before, rtol=1e-5, atol=1e-6)
+        model.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
+    assert torch.equal(model.encode(sentences).to_dense(), before)
+    assert torch.equal(load_encoder(tmp_path / "saved").encode(sentences).to_dense(), before)
+    for name in ("modules.json", "model.safetensors"):
+        assert (tmp_path / "saved" / name).read_bytes() == (tiny_splade / name).read_bytes()
+
+
+def test_other_heads_run_as_they_are(tiny_splade, caplog):
+    """Sum pooling is not fused, and the log says so."""
+    model = load_encoder(tiny_splade)
+    model[1].pooling_strategy = "sum"
+    before = model.encode(["the dog runs"]).to_dense()
+    with fused(model):
+        assert torch.equal(model.encode(["the dog runs"]).to_dense(), before)
+    assert "cannot be fused" in caplog.text
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 1000))
+def test_length_grouped_batches(lengths, batch_size, seed):
+    """Every row once, batches of the right size, and the seed decides."""
+    def batches(drop_last=False):
+        return list(LengthGroupedBatchSampler(lengths, batch_size, drop_last, torch.Generator().manual_seed(seed)))
+
+    found = batches()
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    assert sorted(map(len, found), reverse=True)[:-1] == [batch_size] * (len(found) - 1)
+    assert found == batches()
+    assert all(len(batch) == batch_size for batch in batches(drop_last=True))
+
+
+def test_length_grouping_saves_padding():
+    """On lengths as sentences have them, most of what random batches pad is gone."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = (torch.randn(4000, generator=generator).exp() * 10 + 3).int().tolist()
+    def padded(batches):
+        return sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+    grouped = LengthGroupedBatchSampler(lengths, 16, False, generator)
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    shuffled = [order[i : i + 16] for i in range(0, len(order), 16)]
+    assert padded(grouped) < 0.6 * padded(shuffled)
+    some = [max(lengths[i] for i in batch) for batch in list(grouped)[:40]]
+    assert some != sorted(some, reverse=True)
