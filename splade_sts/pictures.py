@@ -23,6 +23,7 @@ THEMES = {
 class Picture:
     """A picture in both themes (PNG), with the text that stands for it where it cannot be seen."""
 
+    name: str
     title: str
     alt: str
     light: bytes
@@ -68,24 +69,24 @@ def pictures(
     worst = {name: f"{bands[name].max():.2f}" for name in MODELS}
     return [
         _picture(
-            "Predicted against gold score",
+            "predictions", "Predicted against gold score",
             f"Two scatter plots of {len(predictions)} test pairs: cosine similarity against gold score, before and "
             "after fine-tuning. The closer the points lie to the diagonal, the better.",
             lambda figure, theme: _draw_predictions(figure, theme, predictions),
         ),
         _picture(
-            "Error by gold score",
+            "error_by_band", "Error by gold score",
             "Bars of the mean absolute error in five bands of gold scores; the largest is "
             f"{worst['base']} for the base and {worst['finetuned']} for the fine-tuned model.",
             lambda figure, theme: _draw_bands(figure, theme, bands),
         ),
         _picture(
-            "Active dimensions",
+            "active_dims", "Active dimensions",
             "Histograms of the number of active dimensions of a test sentence, before and after fine-tuning.",
             lambda figure, theme: _draw_dims(figure, theme, dims),
         ),
         _picture(
-            "Training",
+            "training", "Training",
             f"The two parts of the loss over {int(training['step'].max())} steps, and validation Spearman with active "
             f"dimensions at {len(validation)} steps; the last Spearman is {validation['spearman_cosine'].iloc[-1]:.4f}.",
             lambda figure, theme: _draw_training(figure, theme, training, validation),
@@ -93,8 +94,8 @@ def pictures(
     ]
 
 
-def _picture(title: str, alt: str, draw: Callable[[Figure, dict[str, str]], None]) -> Picture:
-    return Picture(title, alt, *(_render(draw, THEMES[name]) for name in ("light", "dark")))
+def _picture(name: str, title: str, alt: str, draw: Callable[[Figure, dict[str, str]], None]) -> Picture:
+    return Picture(name, title, alt, *(_render(draw, THEMES[theme]) for theme in ("light", "dark")))
 
 
 def _render(draw: Callable[[Figure, dict[str, str]], None], theme: dict[str, str]) -> bytes:

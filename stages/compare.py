@@ -31,6 +31,8 @@ def main() -> None:
     with replacing("reports") as folder:
         folder.mkdir()
         (folder / "comparison.md").write_text(markdown_report(verdict(comparison), comparison, changed), encoding="utf-8")
+        for picture in drawn:
+            (folder / f"{picture.name}.png").write_bytes(picture.light)
         html = html_report(
             comparison, changed, drawn, read_json("metrics/data.json"), shown, read_json("data/raw/provenance.json")
         )

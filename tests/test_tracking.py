@@ -16,7 +16,7 @@ import pytest
 
 from splade_sts.params import public_params
 from splade_sts.tracking.record import collect
-from tests.conftest import ROOT
+from tests.conftest import ROOT, dvc, stages_run
 
 TRAINING = """
 import os, signal, sys, time
@@ -219,6 +219,17 @@ def test_the_pipeline_run_is_one_complete_run(project):
     assert {"git.commit", "git.dirty", "device", "precision", "version.torch", "dvc.md5.models/finetuned"} <= set(run.data.tags)
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"train", "validation", "test"}
     assert "time.finetune_seconds" in run.data.metrics
+
+
+def test_a_cached_training_still_ends_in_one_complete_run(project):
+    """Only compare runs again; the new run has its own parameters and the curves of the cached training."""
+    done = dvc(project, "exp", "run", "--temp", "-n", "other-report", "-S", "compare.changed_pairs=3")
+    assert stages_run(done.stdout) == ["compare", "track"]
+    (run,) = [run for run in runs(project) if run.data.tags.get("dvc.experiment") == "other-report"]
+    assert run.info.status == "FINISHED" and run.data.tags["splade_sts.complete"] == "true"
+    assert run.data.params["compare.changed_pairs"] == "3" and "train.loss" in run.data.metrics
+    files = {path.name for path in (project / "mlartifacts" / run.info.run_id).rglob("*") if path.is_file()}
+    assert {"params.yaml", "dvc.lock", "comparison.html", "predictions.png"} <= files
 
 
 def test_deleting_the_database_and_syncing_brings_runs_back(project, tmp_path):

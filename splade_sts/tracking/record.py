@@ -20,6 +20,9 @@ CURVES = {"train": "metrics/training.csv", "validation": "metrics/validation.csv
 METRIC_FILES = ("base", "finetuned")
 ARTIFACTS = ("params.yaml", "dvc.lock", "metrics/data.json", "metrics/comparison.json")
 REPORTS = "reports"
+REPORT_FILES = (
+    "comparison.md", "comparison.html", "predictions.png", "error_by_band.png", "active_dims.png", "training.png",
+)
 
 TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training", "splade_sts.record", "splade_sts.complete"
 
@@ -136,7 +139,7 @@ def collect(read: Reader = workspace_reader) -> Record:
 
 def _reports(read: Reader) -> dict[str, bytes]:
     found = {}
-    for name in ("comparison.md", "comparison.html"):
+    for name in REPORT_FILES:
         path = f"{REPORTS}/{name}"
         try:
             found[path] = read(path)
