@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
+from splade_sts.statistics import MINIMUM_PAIRS, evidence
 
 MODELS = ("base", "finetuned")
 
@@ -38,6 +40,31 @@ def compare(base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame]) -
         delta = {name: metrics["finetuned"][name] - metrics["base"][name] for name in metrics["base"]}
         result[split] = {**metrics, "delta": delta}
     return result
+
+
+def add_evidence(
+    comparison: dict[str, Any], base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
+    resamples: int, confidence: float, seed: int,
+) -> None:
+    """Add `evidence` (see `splade_sts.statistics.evidence`) to every split of `comparison`.
+
+    Raises:
+        UserError: a split has fewer than ten pairs, or a column of scores that is constant or not finite.
+    """
+    for split in comparison:
+        columns = {
+            "gold": base[split]["gold"], "base predictions": base[split]["predicted"],
+            "finetuned predictions": finetuned[split]["predicted"],
+        }
+        if len(base[split]) < MINIMUM_PAIRS:
+            raise UserError(f"{split} has {len(base[split])} pairs; intervals need at least {MINIMUM_PAIRS}: use a larger split")
+        arrays = [column.to_numpy("float64") for column in columns.values()]
+        for name, array in zip(columns, arrays, strict=True):
+            if not np.isfinite(array).all():
+                raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
+            if (array == array[0]).all():
+                raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
+        comparison[split]["evidence"] = evidence(*arrays, resamples, confidence, seed)
 
 
 def _check_same_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
@@ -80,18 +107,23 @@ def changed_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, count: int) -> tu
 
 
 def metrics_table(comparison: dict[str, Any]) -> str:
-    """The comparison as a Markdown table."""
+    """The comparison as a Markdown table, with the intervals of the differences where `add_evidence` found them."""
     rows = [
         {
             "split": split,
             "metric": metric,
             **{name: _number(metric, values[name][metric]) for name in MODELS},
             "delta": _number(metric, values["delta"][metric], sign="+"),
+            "interval": _interval(values.get("evidence", {}).get(metric)),
         }
         for split, values in comparison.items()
         for metric in values["base"]
     ]
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * 3)
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * 4)
+
+
+def _interval(found: dict[str, Any] | None) -> str:
+    return f"{found['delta']['low']:+.4f} to {found['delta']['high']:+.4f}" if found else ""
 
 
 def _number(metric: str, value: float, sign: str = "") -> str:

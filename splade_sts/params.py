@@ -104,6 +104,9 @@ class TrainParams(Section):
 
 class CompareParams(Section):
     changed_pairs: Annotated[int, Field(ge=1)]
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[Number, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class TrackingParams(Section):

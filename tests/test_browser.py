@@ -58,14 +58,17 @@ def test_report(browser, project):
 
 def test_report_escapes_what_the_data_say(browser, tmp_path):
     """A sentence with a script stays text."""
-    from tests.test_comparison import BASE, FINETUNED
-
-    from splade_sts.comparison import changed_pairs, compare
+    from splade_sts.comparison import add_evidence, changed_pairs, compare
     from splade_sts.report import html_report
 
+    from tests.test_comparison import BASE, FINETUNED, many
+
+    base, finetuned = {"test": many(BASE)}, {"test": many(FINETUNED)}
+    comparison = compare(base, finetuned)
+    add_evidence(comparison, base, finetuned, 100, 0.95, 0)
     page = html_report(
-        compare({"test": BASE}, {"test": FINETUNED}), {"test": changed_pairs(BASE, FINETUNED, 4)}, [],
-        {"shared_pairs": {}}, {"data.source": "<script>document.title='broken'</script>"}, {"source": "x", "revision": None},
+        comparison, {"test": changed_pairs(BASE, FINETUNED, 4)}, [], {"shared_pairs": {}},
+        {"data.source": "<script>document.title='broken'</script>"}, {"source": "x", "revision": None}, 0.95,
     )
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")

@@ -2,12 +2,14 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from splade_sts.comparison import changed_pairs, compare, markdown_report, metrics_table, split_metrics
+from splade_sts.comparison import add_evidence, changed_pairs, compare, markdown_report, metrics_table, split_metrics
 from splade_sts.errors import UserError
+from splade_sts.report import verdict
 
 
 def predictions(predicted: list[float], active_dims: int) -> pd.DataFrame:
@@ -38,6 +40,51 @@ def test_metrics_and_delta():
     for name, delta in result["delta"].items():
         assert delta == result["finetuned"][name] - result["base"][name]
     assert "| test    | active_dims     |   10.0 |         5.0 |    -5.0 |" in metrics_table({"test": result})
+
+
+def many(table: pd.DataFrame, repeats: int = 5) -> pd.DataFrame:
+    """The pairs several times, with a little noise of their own in the predictions."""
+    result = pd.concat([table] * repeats, ignore_index=True)
+    noise = np.random.default_rng(0).normal(scale=0.02, size=len(result))
+    result = result.assign(predicted=result["predicted"] + noise)
+    result.attrs = table.attrs
+    return result
+
+
+def test_evidence_and_verdict():
+    """Intervals for both coefficients, a sentence that carries them, and the column in the table."""
+    base, finetuned = {"test": many(BASE)}, {"test": many(FINETUNED)}
+    comparison = compare(base, finetuned)
+    add_evidence(comparison, base, finetuned, 500, 0.95, 0)
+    interval = comparison["test"]["evidence"]["spearman_cosine"]["delta"]
+    assert interval["low"] < comparison["test"]["delta"]["spearman_cosine"] < interval["high"]
+    assert f"{interval['low']:+.4f} to {interval['high']:+.4f}" in metrics_table(comparison)
+    text = verdict(comparison, 0.95)
+    assert text.startswith("Fine-tuning raised test Spearman from ") and f"[{interval['low']:+.4f}, " in text
+    assert "5.0 fewer active dims" in text
+
+
+def test_no_gain_is_called_no_gain():
+    """A model that did not change: no significant difference."""
+    base = {"test": many(BASE)}
+    comparison = compare(base, base)
+    add_evidence(comparison, base, base, 500, 0.95, 0)
+    assert verdict(comparison, 0.95).startswith("Fine-tuning made no significant difference to test Spearman: from ")
+
+
+@pytest.mark.parametrize(
+    ("base", "finetuned", "message"),
+    [
+        (BASE, FINETUNED, "test has 4 pairs; intervals need at least 10"),
+        (many(BASE).assign(predicted=0.5), many(FINETUNED), "base predictions are all 0.5"),
+        (many(BASE), many(FINETUNED).assign(predicted=float("nan")), "finetuned predictions hold values that are not finite"),
+        (many(BASE).assign(gold=1.0), many(FINETUNED).assign(gold=1.0), "gold are all 1"),
+    ],
+)
+def test_no_evidence_from_nothing(base, finetuned, message):
+    """Too few pairs, constant or undefined scores: one clear message."""
+    with pytest.raises(UserError, match=message):
+        add_evidence({"test": {}}, {"test": base}, {"test": finetuned}, 100, 0.95, 0)
 
 
 def test_predictions_of_different_pairs_are_refused():

@@ -105,6 +105,7 @@ def collect(read: Reader = workspace_reader) -> Record:
     }
     for split, values in results["comparison"].items():
         metrics |= {f"delta.{split}.{metric}": value for metric, value in values["delta"].items()}
+        metrics |= flatten(values["evidence"], f"evidence.{split}.")
     metrics["finetune.best_step"] = results["finetune"]["best_step"]
     curves = [point for kind, path in CURVES.items() for point in _curve(kind, read(path))]
     outs = {out["path"]: out for stage in stages.values() for out in stage.get("outs", [])}
