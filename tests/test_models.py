@@ -71,7 +71,7 @@ def test_recomputing_large_batches_changes_no_gradient(tiny_splade, monkeypatch)
         model = load_encoder(tiny_splade).train()
         features = model.preprocess(["the dog runs in the park", "two red cars"])
         layer_calls = []
-        hook = model[0].model.bert.encoder.layer[0].register_forward_pre_hook(lambda *_: layer_calls.append(1))
+        hook = model[0].model.bert.encoder.layer[0].intermediate.register_forward_pre_hook(lambda *_: layer_calls.append(1))
         with memory.recomputing_large_batches(model):
             torch.manual_seed(0)
             model(features)["sentence_embedding"].sum().backward()
