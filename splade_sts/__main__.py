@@ -5,7 +5,7 @@ import os
 import sys
 
 from splade_sts import params
-from splade_sts.errors import UserError, run_stage
+from splade_sts.errors import UserError, run_command
 
 
 def sync(arguments: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     command.add_argument("--port", type=int, default=5000, help="port (5000)")
     command.set_defaults(function=ui)
     arguments = parser.parse_args()
-    run_stage(lambda: arguments.function(arguments))
+    run_command(lambda: arguments.function(arguments))
 
 
 if __name__ == "__main__":
