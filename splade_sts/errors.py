@@ -23,13 +23,13 @@ def disk_problem(error: BaseException) -> str | None:
     """What the disk refused and what to do, if `error` says that: no space, no permission, a read-only folder.
 
     Besides Python's own errors it knows those of the libraries that write models: safetensors ends its message with
-    `(os error 28)`, PyTorch's writer only says that it failed.
+    `(os error 28)`, PyTorch's writer names only the place in its code.
     """
     rust = re.search(r"\(os error (\d+)\)", str(error))
     number = error.errno if isinstance(error, OSError) else int(rust[1]) if rust else None
     if number in DISK:
         return f"{error}; {DISK[number]} and run again"
-    if "PytorchStreamWriter failed" in str(error):
+    if "inline_container.cc" in str(error):
         return f"a file could not be written ({str(error).splitlines()[0]}); free some space and run again"
     return None
 
