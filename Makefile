@@ -4,7 +4,7 @@ VENV := .venv
 # DVC starts the stages with the first python on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test repro ui clean
+.PHONY: help demo test repro ui verify clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,9 @@ ui: $(VENV)/.installed  ## the MLflow UI on http://127.0.0.1:5000
 
 repro: $(VENV)/.installed  ## the pipeline of params.yaml (data and model from the Hugging Face Hub)
 	dvc repro
+
+verify: $(VENV)/.installed  ## re-run the pipeline in a clean clone: is the committed dvc.lock reproduced?
+	python -m splade_sts verify
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

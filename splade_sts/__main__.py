@@ -1,11 +1,11 @@
-"""Command line: python -m splade_sts score | sync | ui."""
+"""Command line: python -m splade_sts score | sync | ui | verify."""
 
 import argparse
 import os
 import sys
 
 from splade_sts import params
-from splade_sts.errors import UserError, run_stage
+from splade_sts.errors import UserError, run_command
 
 
 def sync(arguments: argparse.Namespace) -> None:
@@ -48,6 +48,23 @@ def score(arguments: argparse.Namespace) -> None:
     print(as_json(scored) if arguments.json else as_text(scored))
 
 
+def verify(arguments: argparse.Namespace) -> None:
+    """Re-run the pipeline in a clean clone of HEAD and say, output by output, whether the committed dvc.lock came out."""
+    from tabulate import tabulate
+
+    from splade_sts.tracking.record import project_root
+    from splade_sts.verify import verify as verify_root
+
+    found = verify_root(project_root())
+    print(tabulate(found, headers=("stage", "output", "result"), tablefmt="github"))
+    different = sum(result != "reproduced" for *_, result in found)
+    if different:
+        raise UserError(
+            f"{different} of {len(found)} outputs were not reproduced; docs/reproducibility.md says what they depend on"
+        )
+    print(f"all {len(found)} outputs of the committed dvc.lock were reproduced")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -68,8 +85,10 @@ def main() -> None:
     command = commands.add_parser("ui", help=ui.__doc__, description=ui.__doc__)
     command.add_argument("--port", type=int, default=5000, help="port (5000)")
     command.set_defaults(function=ui)
+    command = commands.add_parser("verify", help=verify.__doc__, description=verify.__doc__)
+    command.set_defaults(function=verify)
     arguments = parser.parse_args()
-    run_stage(lambda: arguments.function(arguments))
+    run_command(lambda: arguments.function(arguments))
 
 
 if __name__ == "__main__":

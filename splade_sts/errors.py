@@ -1,16 +1,67 @@
-"""The one exception whose message is meant for the user."""
+"""The one exception whose message is meant for the user, and how a process ends on it."""
 
+import errno
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+from splade_sts.files import locked
+
+STAGE_LOCK = Path(".dvc/tmp/stage.lock")
+DISK = {
+    errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "make the folder writable", errno.EACCES: "make it accessible", errno.EPERM: "make it accessible",
+}
 
 
 class UserError(Exception):
     """Something the user can mend; the message says what is wrong, where, and what to do."""
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Call `main`; print a `UserError` as one message and exit with status 1. Other exceptions are bugs and propagate."""
+def disk_problem(error: BaseException) -> str | None:
+    """What the disk refused and what to do, if `error` says that: no space, no permission, a read-only folder.
+
+    Besides Python's own errors it knows those of the libraries that write models: safetensors ends its message with
+    `(os error 28)`, PyTorch's writer names only the place in its code.
+    """
+    rust = re.search(r"\(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(rust[1]) if rust else None
+    if number in DISK:
+        return f"{error}; {DISK[number]} and run again"
+    if "inline_container.cc" in str(error):
+        return f"a file could not be written ({str(error).splitlines()[0]}); free some space and run again"
+    return None
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
+
+    Other exceptions are bugs and propagate.
+    """
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; run again to go on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if problem := disk_problem(error):
+            sys.exit(f"error: {problem}")
+        raise
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """`run_command` for a stage: one at a time in a working directory.
+
+    A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs of the next run.
+    """
+    def alone() -> None:
+        if not STAGE_LOCK.parent.parent.is_dir():
+            return main()
+        busy = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
+        with locked(STAGE_LOCK, busy):
+            main()
+
+    run_command(alone)

@@ -98,6 +98,7 @@ class TrainParams(Section):
     eval_steps: Annotated[int, Field(ge=1)]
     eval_batch_size: Annotated[int, Field(ge=1)]
     logging_steps: Annotated[int, Field(ge=1)]
+    checkpoint_steps: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 

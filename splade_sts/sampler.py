@@ -18,19 +18,34 @@ def pair_lengths(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
     return [max(pair) for pair in zip(*lengths, strict=True)]
 
 
-class LengthGroupedBatchSampler(DefaultBatchSampler):
+class EpochBatchSampler(DefaultBatchSampler):
+    """The library's batch sampler, with an order that the seed and the number of the epoch alone decide.
+
+    So a training that resumes within an epoch finds the batches of that epoch.
+    """
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.generator.manual_seed(self.seed + self.epoch)
+        yield from self.batches()
+
+    def batches(self) -> Iterator[list[int]]:
+        """The batches of one epoch, from the state of `generator`."""
+        return super().__iter__()
+
+
+class LengthGroupedBatchSampler(EpochBatchSampler):
     """Random batches of pairs of similar length, in random order.
 
     The rows are shuffled, cut into groups of 50 batches and sorted by length within each group (transformers'
     `get_length_grouped_indices`); the batches are then shuffled, so that their length says nothing about when they come.
-    An epoch sees every row once. The same generator state gives the same batches.
+    An epoch sees every row once. The same seed and epoch give the same batches.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, drop_last: bool, generator: torch.Generator, seed: int = 0):
         super().__init__(range(len(lengths)), batch_size=batch_size, drop_last=drop_last, generator=generator, seed=seed)
         self.lengths = lengths
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
         indices = get_length_grouped_indices(self.lengths, self.batch_size, generator=self.generator)
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
         if self.drop_last and len(batches[-1]) < self.batch_size:

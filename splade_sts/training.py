@@ -1,8 +1,10 @@
 """Fine-tuning a SPLADE model with sentence-transformers' trainer."""
 
 import csv
+import math
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
 from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import SpladeRegularizerWeightSchedulerCallback
 from sentence_transformers.sparse_encoder.losses import (
@@ -21,19 +23,25 @@ from sentence_transformers.sparse_encoder.losses import (
     SparseCoSENTLoss,
     SpladeLoss,
 )
-from transformers import TrainerCallback
+from torch.utils.data import RandomSampler
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import is_torch_bf16_gpu_available
 
+from splade_sts import checkpoints
 from splade_sts.encoder import load_encoder
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, disk_problem
 from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
+from splade_sts.files import read_json, write_json
 from splade_sts.fused_head import fused, has_native_bfloat16
 from splade_sts.memory import keep_freed_memory, recomputing_large_batches
 from splade_sts.params import TrainParams
-from splade_sts.sampler import LengthGroupedBatchSampler, pair_lengths
+from splade_sts.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
 
 LOSSES = {"cosine": SparseCosineSimilarityLoss, "cosent": SparseCoSENTLoss, "angle": SparseAnglELoss}
 SPLIT = "validation"
+BEST = f"eval_{SPLIT}_spearman_cosine"
+CURVES, LOSS_PARTS = "curves.json", "loss_parts.safetensors"
 TRAINING_COLUMNS = (
     "step", "epoch", "loss", "base_loss", "document_regularizer_loss", "document_regularizer_weight",
     "learning_rate", "gradient_norm",
@@ -58,16 +66,21 @@ def resolve_precision(precision: str) -> str:
     return precision
 
 
-class LastStepCallback(TrainerCallback):
-    """Logs, validates and saves after the last step too, which the trainer does only where the intervals divide it."""
+class StepCallback(TrainerCallback):
+    """Logs, validates and saves after the last step too, which the trainer does only where the intervals divide it;
+    and saves a model that is better than all before."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step >= state.max_steps:
             control.should_log = control.should_evaluate = control.should_save = True
 
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        if state.best_metric is None or metrics[BEST] > state.best_metric:
+            control.should_save = True
+
 
 class RecordingTrainer(SparseEncoderTrainer):
-    """The library's trainer, with length-grouped batches and curves that are recorded unrounded.
+    """The library's trainer, with batches that resume, unrounded curves, and checkpoints that hold both.
 
     (The library's log rounds the parts of the loss to four decimals.)
     """
@@ -79,10 +92,66 @@ class RecordingTrainer(SparseEncoderTrainer):
         self.validation_curve: list[dict[str, Any]] = []
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, drop_last: bool, **kwargs: Any):
+        generator, seed = kwargs["generator"], kwargs["seed"]
         if not self.group_by_length:
-            return super().get_batch_sampler(dataset, batch_size, drop_last, **kwargs)
+            rows = RandomSampler(dataset, generator=generator)
+            return EpochBatchSampler(rows, batch_size, drop_last, generator=generator, seed=seed)
         lengths = pair_lengths(dataset, self.model.tokenizer, self.model.max_seq_length)
-        return LengthGroupedBatchSampler(lengths, batch_size, drop_last, kwargs["generator"], kwargs["seed"])
+        return LengthGroupedBatchSampler(lengths, batch_size, drop_last, generator, seed)
+
+    def train_from(self, checkpoint: Path | None) -> None:
+        """Train from `checkpoint` on, or from the start where it is None; the curves go on where they stood."""
+        if checkpoint is None:
+            self.train()
+            return
+        curves = read_json(checkpoint / CURVES)
+        self.training_curve, self.validation_curve = curves["train"], curves[SPLIT]
+        for kind, points in curves.items():
+            for point in points:
+                self.on_point(kind, point)
+        self.accum_loss_components["train"] = load_file(checkpoint / LOSS_PARTS, device=str(self.args.device))
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if state.global_step < state.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint))
+        else:  # the trainer would add a step where `epochs` is a fraction
+            self.state = state
+
+    def _save_checkpoint(self, model, trial) -> None:
+        # The trainer writes under the final name: the seal comes last, and only then older checkpoints go.
+        folder = Path(self.args.output_dir)
+        checkpoint = self._checkpoint(self.state.global_step)
+        try:
+            super()._save_checkpoint(model, trial)
+            save_file(self.accum_loss_components["train"], checkpoint / LOSS_PARTS)
+            write_json(checkpoint / CURVES, {"train": self.training_curve, SPLIT: self.validation_curve}, allow_nan=True)
+            checkpoints.seal(checkpoint)
+        except Exception as error:
+            if not (problem := disk_problem(error)):
+                raise
+            shutil.rmtree(checkpoint, ignore_errors=True)  # gives back its space; without a seal it does not count
+            raise UserError(f"the checkpoint of step {self.state.global_step} cannot be written: {problem}") from error
+        keep = {checkpoint, self._checkpoint(self.state.best_global_step)}
+        for older in folder.glob("checkpoint-*"):
+            if older not in keep:
+                checkpoints.remove(older)
+
+    def _checkpoint(self, step: int | None) -> Path:
+        return Path(self.args.output_dir) / f"checkpoint-{step}"
+
+    def load_best(self) -> int:
+        """Load the model of the best validation; return its step.
+
+        Raises:
+            UserError: no validation gave a finite Spearman.
+        """
+        step = self.state.best_global_step
+        if not step:
+            raise UserError(
+                "training diverged: validation Spearman was never finite; lower train.learning_rate or "
+                "train.regularizer_weight"
+            )
+        self._load_from_checkpoint(str(self._checkpoint(step)))
+        return step
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         point = {"step": self.state.global_step, "epoch": self.state.epoch}
@@ -90,6 +159,8 @@ class RecordingTrainer(SparseEncoderTrainer):
             sums = dict(self.accum_loss_components["train"])
             steps = sums.pop("steps").item()
             parts = {name: value.item() / steps for name, value in sums.items()}
+            if not math.isfinite(sum(parts.values())):
+                raise UserError("training diverged: the loss is not finite; lower train.learning_rate")
             self.training_curve.append(
                 point
                 | {"loss": sum(parts.values()), **parts, "learning_rate": logs["learning_rate"]}
@@ -105,7 +176,7 @@ class RecordingTrainer(SparseEncoderTrainer):
 
 def finetune(
     folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams,
-    on_point: Callable[[str, dict[str, Any]], None] = lambda kind, point: None,
+    on_point: Callable[[str, dict[str, Any]], None] = lambda kind, point: None, folder_of_checkpoints: Path | None = None,
 ) -> tuple[SparseEncoder, RecordingTrainer, dict[str, Any]]:
     """Fine-tune the model in `folder` and keep the checkpoint with the best validation Spearman.
 
@@ -116,15 +187,21 @@ def finetune(
         folder: a SPLADE model as `SparseEncoder` loads it.
         train, validation: normalized pairs (`sentence1`, `sentence2`, `score` in [0, 1]).
         params: the train section of params.yaml.
-        on_point: called with `train` or `validation` and each new point of that curve.
+        on_point: called with `train` or `validation` and each point of that curve, in a resumed training from its start.
+        folder_of_checkpoints: where checkpoints of this very training lie and are kept; the last whole one is resumed
+            from, and the result is the same, byte for byte on a CPU. None: nothing is kept.
 
     Returns:
         The best model, the trainer with its `training_curve` and `validation_curve`, and a summary: `precision`
         (resolved), `steps`, `best_step`, and `validation`, the metrics at that step.
 
     Raises:
-        UserError: training diverged or the model collapsed, or the precision cannot be had.
+        UserError: training diverged or the model collapsed, the precision cannot be had, or a checkpoint cannot be
+            written.
     """
+    if folder_of_checkpoints is None:
+        with tempfile.TemporaryDirectory(prefix="finetune-") as temporary:
+            return finetune(folder, train, validation, params, on_point, Path(temporary))
     keep_freed_memory()
     precision = resolve_precision(params.precision)
     model = load_encoder(folder)
@@ -135,36 +212,28 @@ def finetune(
     schedule = SpladeRegularizerWeightSchedulerCallback(
         loss, scheduler_type=params.regularizer_schedule, warmup_ratio=params.regularizer_warmup_ratio
     )
-    with tempfile.TemporaryDirectory(prefix="finetune-") as checkpoints:
-        arguments = SparseEncoderTrainingArguments(
-            output_dir=checkpoints, num_train_epochs=params.epochs, per_device_train_batch_size=params.batch_size,
-            learning_rate=params.learning_rate, warmup_steps=params.warmup_ratio, seed=params.seed,
-            bf16=precision == "bf16", use_cpu=not torch.cuda.is_available(),
-            eval_strategy="steps", eval_steps=params.eval_steps, save_strategy="steps", save_steps=params.eval_steps,
-            save_total_limit=1, save_only_model=True, load_best_model_at_end=True,
-            metric_for_best_model=f"eval_{SPLIT}_spearman_cosine", greater_is_better=True,
-            logging_steps=params.logging_steps, logging_nan_inf_filter=False, report_to="none",
-            dataloader_pin_memory=torch.cuda.is_available(),
-        )
-        model.model_card_data.generate_widget_examples = False
-        trainer = RecordingTrainer(
-            model=model, args=arguments, loss=loss,
-            train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
-            evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
-            callbacks=[schedule, LastStepCallback()], on_point=on_point, group_by_length=params.group_by_length,
-        )
-        with fused(model), recomputing_large_batches(model):
-            trainer.train()
-        if any(not pd.notna(point["loss"]) for point in trainer.training_curve):
-            raise UserError("training diverged: the loss is not finite; lower train.learning_rate")
-        best = trainer.state.best_model_checkpoint
-        if best is None:
-            raise UserError(
-                "training diverged: validation Spearman was never finite; lower train.learning_rate or "
-                "train.regularizer_weight"
-            )
-        _check_restored(model, Path(best))
-    best_step = int(best.rsplit("-", 1)[-1])
+    arguments = SparseEncoderTrainingArguments(
+        output_dir=str(folder_of_checkpoints), num_train_epochs=params.epochs,
+        per_device_train_batch_size=params.batch_size, learning_rate=params.learning_rate,
+        warmup_steps=params.warmup_ratio, seed=params.seed, bf16=precision == "bf16",
+        use_cpu=not torch.cuda.is_available(), eval_strategy="steps", eval_steps=params.eval_steps,
+        save_strategy="steps", save_steps=params.checkpoint_steps, metric_for_best_model=BEST, greater_is_better=True,
+        logging_steps=params.logging_steps, logging_nan_inf_filter=False, report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    model.model_card_data.generate_widget_examples = False
+    trainer = RecordingTrainer(
+        model=model, args=arguments, loss=loss,
+        train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
+        evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
+        callbacks=[schedule, StepCallback()], on_point=on_point, group_by_length=params.group_by_length,
+    )
+    checkpoint = _last_checkpoint(folder_of_checkpoints)
+    if checkpoint:
+        print(f"resuming from {checkpoint}", flush=True)
+    with fused(model), recomputing_large_batches(model):
+        trainer.train_from(checkpoint)
+    best_step = trainer.load_best()
     metrics = next(point for point in trainer.validation_curve if point["step"] == best_step)
     metrics = {name: metrics[name] for name in METRICS}
     check_collapse(metrics, SPLIT)
@@ -174,13 +243,14 @@ def finetune(
     return model, trainer, summary
 
 
-def _check_restored(model: SparseEncoder, checkpoint: Path) -> None:
-    # The trainer only logs a failure to load the best checkpoint, and goes on with the last one.
-    saved = load_file(checkpoint / "model.safetensors")
-    current = model[0].model.state_dict()
-    different = [name for name, value in saved.items() if not torch.equal(value, current[name].cpu())]
-    if different:
-        raise RuntimeError(f"the best checkpoint {checkpoint.name} was not restored: {different[:3]} differ")
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that is whole and whose best model is there too."""
+    found = checkpoints.complete(folder)
+    for checkpoint in reversed(found):
+        best = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).best_global_step
+        if not best or checkpoint.with_name(f"checkpoint-{best}") in found:
+            return checkpoint
+    return None
 
 
 def write_curve(path: str | os.PathLike, columns: tuple[str, ...], points: list[dict[str, Any]]) -> None:
@@ -199,5 +269,5 @@ def device_name() -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions that a result may depend on, as tags."""
-    names = ("torch", "sentence-transformers", "transformers", "datasets", "dvc", "mlflow")
+    names = ("torch", "sentence-transformers", "transformers", "accelerate", "datasets", "numpy", "dvc", "mlflow")
     return {"version.python": platform.python_version(), **{f"version.{name}": version(name) for name in names}}

@@ -2,22 +2,31 @@
 
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pandas as pd
 import torch
 
-from splade_sts import model_card, params
+from splade_sts import checkpoints, model_card, params
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
 from splade_sts.tracking.live import LiveRun
-from splade_sts.tracking.record import TRAINING_TAG, curve_point, training_id, workspace_reader
+from splade_sts.tracking.record import TRAINING_TAG, curve_point, project_root, training_id, workspace_reader
 from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, device_name, finetune, library_versions, write_curve
 
 
 def main() -> None:
     settings = params.load()
-    with tracked(settings) as live:
-        train(settings, live)
+    root = project_root()
+    facts = {
+        "params": settings.train.model_dump(exclude={"checkpoint_steps"}), "versions": library_versions(),
+        "device": device_name(), "threads": torch.get_num_threads(),
+    }
+    with checkpoints.reserved(root, checkpoints.fingerprint("finetune", facts)) as folder:
+        checkpoints.clear(root)
+        with tracked(settings) as live:
+            train(settings, live, folder)
+        checkpoints.mark_done(folder, training_id(workspace_reader))
 
 
 def tracked(settings: params.Params):
@@ -28,7 +37,7 @@ def tracked(settings: params.Params):
     return LiveRun(settings.tracking.experiment, params.public_params(params.flatten(settings.model_dump())), tags)
 
 
-def train(settings: params.Params, live: LiveRun | None) -> None:
+def train(settings: params.Params, live: LiveRun | None, folder_of_checkpoints: Path) -> None:
     started = time.monotonic()
     model, trainer, summary = finetune(
         "models/base",
@@ -36,6 +45,7 @@ def train(settings: params.Params, live: LiveRun | None) -> None:
         pd.read_parquet("data/normalized/validation.parquet"),
         settings.train,
         **({"on_point": lambda kind, point: live.log(*curve_point(kind, point))} if live else {}),
+        folder_of_checkpoints=folder_of_checkpoints,
     )
     data = read_json("data/raw/provenance.json")
     results = {**summary["validation"], "best_step": summary["best_step"], "steps": summary["steps"]}

@@ -3,16 +3,18 @@
 import sys
 from pathlib import Path
 
-from splade_sts import params
+from splade_sts import checkpoints, params
 from splade_sts.errors import run_stage
 from splade_sts.files import write_json
-from splade_sts.tracking.record import collect, git_tags, project_root
+from splade_sts.tracking.record import collect, git_tags, project_root, training_id, workspace_reader
 
 
 def main() -> None:
     tracking = params.load().tracking
     record = collect()
     write_json("metrics/record.json", {"record": record.id})
+    # this training is in dvc.lock by now: nothing will ask for its checkpoints again
+    checkpoints.clear(project_root(), training_id(workspace_reader))
     if not tracking.enabled:
         return
     from splade_sts.tracking.sync import write

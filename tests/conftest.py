@@ -17,13 +17,11 @@ WORDS = (
 ).split()
 
 
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory) -> Path:
-    """Folder of a random dense BERT encoder: 2 layers, 32 dimensions, a word-level vocabulary, seed 0."""
+def make_bert(folder: Path) -> None:
+    """Write a random dense BERT encoder: 2 layers, 32 dimensions, a word-level vocabulary, seed 0."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    folder = tmp_path_factory.mktemp("tiny-bert")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *WORDS]
     vocabulary += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
@@ -34,11 +32,17 @@ def tiny_bert(tmp_path_factory) -> Path:
     )
     BertModel(config).save_pretrained(folder)
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def pairs() -> pd.DataFrame:
+def tiny_bert(tmp_path_factory) -> Path:
+    """Folder of the encoder that `make_bert` writes."""
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    make_bert(folder)
+    return folder
+
+
+def make_pairs() -> pd.DataFrame:
     """48 normalized pairs in the tiny vocabulary; the score is the share of common words."""
     import random
 
@@ -53,6 +57,12 @@ def pairs() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def pairs() -> pd.DataFrame:
+    """The pairs of `make_pairs`."""
+    return make_pairs()
+
+
+@pytest.fixture(scope="session")
 def tiny_splade(tiny_bert, pairs, tmp_path_factory) -> Path:
     """Folder of the SPLADE model converted from `tiny_bert` with 8 active dimensions wanted."""
     from splade_sts.base_model import convert_dense
@@ -63,8 +73,8 @@ def tiny_splade(tiny_bert, pairs, tmp_path_factory) -> Path:
     return folder
 
 
-def run(command: list[str], cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    """Run a command as a user would: this interpreter's scripts first on PATH, nobody's Git settings, no network."""
+def user_environment() -> dict[str, str]:
+    """As a user would have it: this interpreter's scripts first on PATH, nobody's Git settings, no network."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -73,7 +83,12 @@ def run(command: list[str], cwd: Path, check: bool = True) -> subprocess.Complet
     }
     for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
         environment.pop(name, None)
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+    return environment
+
+
+def run(command: list[str], cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
+    """Run a command in `user_environment`."""
+    done = subprocess.run(command, cwd=cwd, env=user_environment(), capture_output=True, text=True, timeout=400)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done
@@ -97,10 +112,11 @@ def set_params(project: Path, **changes) -> None:
     yaml.dump(content, path)
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory, tiny_bert, pairs) -> Path:
-    """A committed copy of the project whose parameters name small CSV files and the tiny encoder, after `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
+def make_project(folder: Path, bert: Path, pairs: pd.DataFrame, **changes) -> None:
+    """Write a committed copy of the project whose parameters name small CSV files and the encoder `bert`.
+
+    `changes` are further parameters, as `set_params` takes them. Nothing has run yet.
+    """
     names = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.split("\n")
     for name in filter(None, names):
         if (ROOT / name).is_file():
@@ -110,14 +126,21 @@ def project(tmp_path_factory, tiny_bert, pairs) -> Path:
     data.mkdir(parents=True)
     for split, part in (("train", pairs[:32]), ("validation", pairs[24:40]), ("test", pairs[32:])):
         part.assign(score=part["score"] * 5).to_csv(data / f"{split}.csv", index=False)
-    set_params(
-        folder, data__source="local", data__path="data/own", data__score_range=[0, 5], model__source=str(tiny_bert),
-        model__target_active_dims=8, model__max_seq_length=32, evaluate__min_sparsity_ratio=0.0,
-        train__learning_rate=1e-3, train__precision="fp32",
-    )
+    set_params(folder, **{
+        "data__source": "local", "data__path": "data/own", "data__score_range": [0, 5], "model__source": str(bert),
+        "model__target_active_dims": 8, "model__max_seq_length": 32, "evaluate__min_sparsity_ratio": 0.0,
+        "train__learning_rate": 1e-3, "train__precision": "fp32", **changes,
+    })
     run(["git", "init", "-q"], folder)
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", "start"], folder)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, tiny_bert, pairs) -> Path:
+    """The project of `make_project` after `dvc repro`, committed."""
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder, tiny_bert, pairs)
     first = dvc(folder, "repro")
     assert stages_run(first.stdout) == [
         "download", "normalize", "base_model", "evaluate@base", "finetune", "evaluate@finetuned", "compare",

@@ -143,7 +143,7 @@ def test_other_heads_run_as_they_are(tiny_splade, caplog):
 def test_length_grouped_batches(lengths, batch_size, seed):
     """Every row once, batches of the right size, and the seed decides."""
     def batches(drop_last=False):
-        return list(LengthGroupedBatchSampler(lengths, batch_size, drop_last, torch.Generator().manual_seed(seed)))
+        return list(LengthGroupedBatchSampler(lengths, batch_size, drop_last, torch.Generator(), seed))
 
     found = batches()
     assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))

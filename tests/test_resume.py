@@ -1,0 +1,309 @@
+"""A training that is killed and resumed ends with the bytes of one that was not; checkpoints that are not whole do not count."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from splade_sts import checkpoints, params, training
+from splade_sts.errors import UserError
+from splade_sts.files import locked, replacing, write_json
+from splade_sts.training import finetune
+from tests.conftest import ROOT, dvc, run, set_params, user_environment
+
+
+class Killed(BaseException):
+    """Stands for a kill at the point where it is raised; nothing catches it."""
+
+
+def train_params(**changes) -> params.TrainParams:
+    defaults = params.load(ROOT / "params.yaml").train.model_dump()
+    small = {"precision": "fp32", "batch_size": 8, "epochs": 2.5, "learning_rate": 1e-3, "eval_steps": 4,
+             "logging_steps": 3, "checkpoint_steps": 2}
+    return params.TrainParams(**{**defaults, **small, **changes})
+
+
+def killed_in_step(step: int):
+    """A `training_step` that dies in step `step` (from 1)."""
+    original = training.RecordingTrainer.training_step
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step + 1 == step:
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    return training_step
+
+
+def result(tiny_splade, pairs, settings, folder=None) -> tuple:
+    points = []
+    model, trainer, summary = finetune(
+        tiny_splade, pairs, pairs, settings, lambda kind, point: points.append((kind, point)), folder
+    )
+    weights = {name: value.clone() for name, value in model[0].model.state_dict().items()}
+    return weights, trainer.training_curve, trainer.validation_curve, summary, points
+
+
+def assert_same(first: tuple, second: tuple) -> None:
+    assert first[1:4] == second[1:4]
+    assert sorted(map(str, first[4])) == sorted(map(str, second[4]))
+    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+
+
+@pytest.mark.parametrize("changes", [{}, {"group_by_length": False}, {"precision": "bf16"}, {"checkpoint_steps": 1000}])
+def test_resumed_after_every_step(tiny_splade, pairs, tmp_path, monkeypatch, changes):
+    """Killed in every third step, over epoch borders, the training ends with the same weights and curves."""
+    settings = train_params(**changes)
+    whole = result(tiny_splade, pairs, settings)
+    assert whole[3]["steps"] == 15
+    for step in range(1, 16, 3):
+        monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(step))
+        with pytest.raises(Killed):
+            finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=tmp_path)
+        monkeypatch.undo()
+        kept = [int(path.name.rsplit("-", 1)[-1]) for path in checkpoints.complete(tmp_path)]
+        assert step - 1 - max(kept, default=0) < settings.checkpoint_steps and len(kept) <= 2
+    assert_same(whole, result(tiny_splade, pairs, settings, tmp_path))
+    assert_same(whole, result(tiny_splade, pairs, settings, tmp_path))  # all steps done: only the best is loaded
+
+
+def test_checkpoints_that_are_not_whole(tmp_path):
+    """Without a seal, with a file less, or with other bytes: none of them counts, and all are removed."""
+    def make(step):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "model").write_bytes(b"weights" * step)
+        return folder
+
+    whole, unsealed, short, changed = map(make, (9, 10, 20, 100))
+    for folder in (whole, short, changed):
+        checkpoints.seal(folder)
+    (short / "model").unlink()
+    (changed / "model").write_bytes(b"weighty" * 100)
+    assert checkpoints.complete(tmp_path) == [whole]
+    assert not unsealed.exists() and not short.exists() and not changed.exists()
+    checkpoints.remove(whole)
+    assert checkpoints.complete(tmp_path) == []
+
+
+def test_a_corrupted_checkpoint_costs_steps_not_the_result(tiny_splade, pairs, tmp_path, monkeypatch):
+    """The last checkpoint is damaged: training goes on from an older one, or from the start."""
+    settings = train_params()
+    whole = result(tiny_splade, pairs, settings)
+    monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(12))
+    with pytest.raises(Killed):
+        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=tmp_path)
+    monkeypatch.undo()
+    last = checkpoints.complete(tmp_path)[-1]
+    with open(last / "optimizer.pt", "r+b") as file:
+        file.seek(500)
+        file.write(b"\0" * 100)
+    assert_same(whole, result(tiny_splade, pairs, settings, tmp_path))
+
+
+def test_the_fingerprint(tmp_path, monkeypatch):
+    """Parameters, data, code and threads each give another one; a second look gives the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {finetune: {cmd: x, deps: [code.py, data]}}")
+    Path("code.py").write_text("1")
+    Path("data").mkdir()
+    Path("data/train").write_text("a")
+    facts = {"params": {"seed": 1}, "threads": 2}
+    found = [checkpoints.fingerprint("finetune", facts)]
+    assert found == [checkpoints.fingerprint("finetune", dict(reversed(facts.items())))]
+    found.append(checkpoints.fingerprint("finetune", facts | {"threads": 1}))
+    found.append(checkpoints.fingerprint("finetune", facts | {"params": {"seed": 2}}))
+    Path("code.py").write_text("2")
+    found.append(checkpoints.fingerprint("finetune", facts))
+    Path("data/train").write_text("b")
+    found.append(checkpoints.fingerprint("finetune", facts))
+    assert len(set(found)) == 5
+
+
+def test_which_checkpoints_are_cleared(tmp_path):
+    """Those of trainings that are done and those long given up; never what another process holds."""
+    for name in ("done", "recent", "old", "held"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    checkpoints.mark_done(tmp_path / "checkpoints/done", "id")
+    for name in ("old", "held"):
+        (tmp_path / "checkpoints" / name / "lock").touch()
+        os.utime(tmp_path / "checkpoints" / name, (0, 0))
+    with checkpoints.reserved(tmp_path, "held"):
+        assert checkpoints.clear(tmp_path, "other") == []
+        assert [path.name for path in checkpoints.clear(tmp_path)] == ["done", "old"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["held", "recent"]
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    """The second process says who holds it and goes on when that one is killed; also where the file was deleted."""
+    script = (
+        "import sys, time; from splade_sts.files import locked\n"
+        "with locked(sys.argv[1], 'busy {pid}'): print('in', flush=True); time.sleep(float(sys.argv[2]))"
+    )
+    def start(seconds):
+        return subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lock"), str(seconds)], cwd=ROOT, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    first = start(60)
+    assert first.stdout.readline() == "in\n"
+    with pytest.raises(BlockingIOError), locked(tmp_path / "lock", None):
+        pass
+    second = start(0)
+    assert second.stderr.readline() == f"busy {first.pid}\n"
+    (tmp_path / "lock").unlink()
+    first.kill()
+    assert second.communicate(timeout=30)[0] == "in\n"
+    first.communicate()
+
+
+def test_what_a_killed_writer_left(tmp_path):
+    """The next writer removes it, be it a file or a folder; the target never holds half of anything."""
+    (tmp_path / ".target.tmp").mkdir()
+    (tmp_path / ".target.tmp" / "half").touch()
+    write_json(tmp_path / "target", {"whole": True})
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    (tmp_path / ".target.tmp").touch()
+    with pytest.raises(OSError), replacing(tmp_path / "target") as folder:
+        folder.mkdir()
+        (folder / "new").touch()
+        raise OSError
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB, and a function that mounts it again with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        yield folder, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)  # lazily: weights may still be mapped
+
+
+@pytest.mark.parametrize("left", [0, 150_000, 300_000])
+def test_a_full_disk_in_training(tiny_splade, pairs, small_disk, monkeypatch, left):
+    """At a checkpoint, in whichever of its files: one message, the one before stays; with space again, the calm result."""
+    disk, _ = small_disk
+    settings = train_params(eval_steps=1000, epochs=1.0)
+    monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(4))
+    with pytest.raises(Killed):
+        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=disk / "a")
+    monkeypatch.undo()
+    before = checkpoints.complete(disk / "a")
+    assert [path.name for path in before] == ["checkpoint-2"]
+    size = sum(path.stat().st_size for path in before[0].rglob("*"))
+    assert left < size, "the next checkpoint would fit"
+    (disk / "filler").write_bytes(b"x" * (shutil.disk_usage(disk).free - left))
+    with pytest.raises(UserError, match="checkpoint of step 4 cannot be written.*free some space"):
+        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=disk / "a")
+    assert checkpoints.complete(disk / "a") == before
+    (disk / "filler").unlink()
+    assert_same(result(tiny_splade, pairs, settings), result(tiny_splade, pairs, settings, disk / "a"))
+
+
+def test_a_read_only_folder(tiny_splade, pairs, small_disk):
+    """The message says what to do."""
+    disk, remount = small_disk
+    (disk / "c").mkdir()
+    remount("ro")
+    with pytest.raises(UserError, match="cannot be written.*make the folder writable"):
+        finetune(tiny_splade, pairs, pairs, train_params(), folder_of_checkpoints=disk / "c")
+
+
+def test_a_full_disk_in_a_stage(project, small_disk):
+    """normalize without space: one message, no traceback, the old output untouched, nothing half-written."""
+    disk, _ = small_disk
+    for name in ("stages", "splade_sts", "data/raw", "data/normalized", "params.yaml"):
+        source, target = project / name, disk / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    before = {path.name: path.read_bytes() for path in (disk / "data/normalized").iterdir()}
+    (disk / "filler").write_bytes(b"x" * shutil.disk_usage(disk).free)
+    done = run([sys.executable, "-B", "-m", "stages.normalize"], disk, check=False)
+    assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert {path.name: path.read_bytes() for path in (disk / "data/normalized").iterdir()} == before
+    assert [path.name for path in (disk / "data").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture(scope="module")
+def long_training(project, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """A copy of the project whose training has 80 steps, and what the undisturbed `finetune` stage writes there."""
+    folder = tmp_path_factory.mktemp("long") / "project"
+    shutil.copytree(project, folder, symlinks=True)
+    set_params(folder, train__epochs=10.0, train__batch_size=4, train__eval_steps=10, train__checkpoint_steps=7)
+    run(["git", "commit", "-qam", "longer training"], folder)
+    calm = folder.parent / "calm"
+    shutil.copytree(folder, calm, symlinks=True)
+    dvc(calm, "repro")
+    return folder, outputs(calm)
+
+
+def outputs(project: Path) -> dict[str, bytes]:
+    files = [path for path in (project / "models/finetuned").rglob("*") if path.is_file()]
+    files += [project / name for name in ("dvc.lock", *(f"metrics/{n}" for n in ("finetune.json", "training.csv", "validation.csv")))]
+    return {str(path.relative_to(project)): path.read_bytes() for path in files}
+
+
+def start(command: list[str], project: Path) -> subprocess.Popen:
+    return subprocess.Popen(command, cwd=project, env=user_environment(), text=True, start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for(found, process: subprocess.Popen):
+    deadline = time.monotonic() + 120
+    while not (value := found()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.002)
+    return value
+
+
+def test_killed_stage_and_killed_dvc(long_training):
+    """kill -9 as a checkpoint is written, SIGTERM, Ctrl-C, and dvc killed above its stage: then `dvc repro` alone."""
+    project, expected = long_training
+    stage = [sys.executable, "-m", "stages.finetune"]
+    folder = project / "checkpoints"
+    seen: set[Path] = set()
+
+    def new_checkpoint() -> set[Path]:
+        return set(folder.glob("*/checkpoint-*")) - seen
+
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        process = start(stage, project)
+        seen |= wait_for(new_checkpoint, process)  # just begun: not whole yet
+        process.send_signal(number)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == {signal.SIGINT: 130}.get(number, -number), output
+        assert ("resuming from" in output) == (number != signal.SIGKILL)
+    above = start([sys.executable, "-m", "dvc", "repro"], project)
+    seen |= wait_for(new_checkpoint, above)
+    above.kill()
+    (project / ".dvc/tmp/rwlock").write_text("{}")  # as docs/reliability.md says, in case the kill came while it was written
+    done = dvc(project, "repro")
+    assert "a stage of an earlier run still works" in done.stderr and "resuming from" in done.stdout
+    assert outputs(project) == expected
+    assert list(folder.iterdir()) == []
+    above.communicate()
+    assert " M dvc.lock" in run(["git", "status", "--short"], project).stdout
+    assert "??" not in run(["git", "status", "--short"], project).stdout
+
+
+def test_killed_temp_experiment(long_training):
+    """Its checkpoints are found again through the root, by the next `--temp` run of the same parameters."""
+    project, expected = long_training
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "killed", "-S", "train.seed=7"]
+    process = start(command, project)
+    wait_for(lambda: list((project / "checkpoints").glob("*/checkpoint-*/contents.json")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = dvc(project, "exp", "run", "--temp", "-n", "again", "-S", "train.seed=7")
+    assert "resuming from" in done.stdout and list((project / "checkpoints").iterdir()) == []
+    assert outputs(project) == expected
