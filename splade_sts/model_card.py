@@ -1,5 +1,6 @@
 """Model cards: what a model is, where it comes from, and under which licence it may be used."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ print(model.similarity(embeddings, embeddings))
 
 
 def read_license(folder: str | Path) -> str:
-    """Licence identifier in the front matter of the folder's README.md, or `unknown`."""
+    """Licence identifier in the front matter of the folder's README.md; `unknown` where there is none that reads as one."""
     card = Path(folder) / "README.md"
     if not card.is_file():
         return "unknown"
-    return ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license or "unknown"
+    try:
+        license = ModelCard(card.read_text(encoding="utf-8", errors="replace"), ignore_metadata_errors=True).data.license
+    except Exception:  # front matter that is no card's: somebody else's file, which the model does not need
+        return "unknown"
+    return license if isinstance(license, str) and re.fullmatch(r"[\w.+-]{1,64}", license, re.ASCII) else "unknown"
 
 
 def table(rows: dict[str, Any], head: tuple[str, str]) -> str:

@@ -25,6 +25,8 @@ def _number_from_text(value: Any) -> Any:
     return value
 
 
+# What names a data set or a model ends in model cards and reports: nothing that would be markup there.
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f`<>|]+$")]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
 
@@ -45,9 +47,9 @@ class ColumnsParams(Section):
 
 
 class DataParams(Section):
-    source: Annotated[str, Field(min_length=1)]
+    source: Name
     revision: str | None
-    path: Annotated[str, Field(min_length=1)]
+    path: Name
     files: FilesParams
     columns: ColumnsParams
     header: bool
@@ -74,7 +76,7 @@ class DataParams(Section):
 
 
 class ModelParams(Section):
-    source: Annotated[str, Field(min_length=1)]
+    source: Name
     revision: str | None
     target_active_dims: Annotated[int, Field(ge=1)] | None
     max_seq_length: Annotated[int, Field(ge=8, le=512)]
