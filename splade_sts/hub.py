@@ -26,6 +26,8 @@ WAITS = (1.0, 4.0)
 # Longest wait in seconds that a server may ask for; the Hub's own rate limits reset within five minutes.
 LONGEST_WAIT = 300
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+# What huggingface_hub says, as a plain OSError, of a file that has another length than announced.
+SHORT_FILE = "Consistency check failed"
 # Formats of data sets whose readers only parse. (A data set's own script is never run: `datasets` has no support for it.)
 DATA_FORMATS = ("parquet", "csv", "json", "arrow")
 
@@ -77,6 +79,8 @@ def explained(section: str, source: str, revision: str | None) -> Iterator[None]
         ours = next((e for e in chain if isinstance(e, (DamagedFile, TooLongWait))), None)
         if ours is not None:
             reason = str(ours)
+        elif any(SHORT_FILE in str(e) for e in chain):
+            reason = "a file arrived with another length than the Hub announced, again and again; try again later"
         elif any(issubclass(kind, RevisionNotFoundError) for kind in kinds):
             reason = f"the Hub has no such revision; set {section}.revision to one that exists"
         elif (
@@ -158,9 +162,9 @@ def _retry_after(response) -> int:
 
 
 def _persistently(fetch: Callable[[], Result]) -> Result:
-    """Call `fetch`, up to twice more where it fails in a way that may pass."""
+    """Call `fetch`, up to twice more where it fails in a way that may pass and that huggingface_hub has not repeated itself."""
     import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     for wait in (*WAITS, None):
         try:
@@ -168,9 +172,10 @@ def _persistently(fetch: Callable[[], Result]) -> Result:
         except (OSError, ValueError, httpx2.HTTPError) as error:
             chain = _causes(error)
             lost = any(
-                isinstance(e, (DamagedFile, httpx2.TransportError)) and not isinstance(e, httpx2.ConnectError) for e in chain
+                isinstance(e, (DamagedFile, httpx2.TransportError)) and not isinstance(e, httpx2.ConnectError)
+                or SHORT_FILE in str(e) for e in chain
             )
-            final = any(isinstance(e, TooLongWait) for e in chain)
+            final = any(isinstance(e, (TooLongWait, LocalEntryNotFoundError)) for e in chain)
             if wait is None or final or not (lost or _status(chain) in TRANSIENT_STATUS):
                 raise
             asked = max((_retry_after(e.response) for e in chain if isinstance(e, HfHubHTTPError) and e.response is not None), default=0)
