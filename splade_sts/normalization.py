@@ -12,6 +12,8 @@ from splade_sts.errors import UserError
 
 SHOWN_PROBLEMS = 10
 SHOWN_COLUMNS = 30
+# Unicode categories of spaces, controls and format characters (zero-width, direction marks); a text of them alone is empty.
+INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 HISTOGRAM_BINS = 10
 
 
@@ -75,7 +77,7 @@ def _text(value: Any) -> str | None:
     if not isinstance(value, str):
         return None
     text = unicodedata.normalize("NFC", value).strip()
-    return text if any(unicodedata.category(character)[0] not in "CZ" for character in text) else None
+    return text if any(unicodedata.category(character) not in INVISIBLE for character in text) else None
 
 
 def _score(value: Any) -> float | None:

@@ -24,7 +24,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 LONGEST_LINE = 2**24
 LARGEST_TABLE = 2**30
 MOST_CELLS = 10**8
-PARQUET_ROWS = 1024
+PARQUET_ROWS = 128
 csv.field_size_limit(LONGEST_LINE)
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
