@@ -259,8 +259,11 @@ class Models:
         shutil.copytree(self.good, self.folder)
         for _ in range(dice.choice([1, 1, 2, 3])):
             path = dice.choice(sorted(path for path in self.folder.rglob("*") if path.is_file()))
-            if path.suffix == ".json" and dice.random() < 0.75:
-                content = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                content = json.loads(path.read_bytes())
+            except ValueError:  # no JSON, or not any more
+                content = None
+            if content and dice.random() < 0.75:
                 section = content
                 while section and isinstance(section, (dict, list)):
                     key = dice.choice(list(section) if isinstance(section, dict) else range(len(section)))

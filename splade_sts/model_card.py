@@ -33,7 +33,12 @@ def read_license(folder: str | Path) -> str:
 def table(rows: dict[str, Any], head: tuple[str, str]) -> str:
     """A two-column Markdown table."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| `{key}` | {value} |" for key, value in rows.items()])
+    return "\n".join(lines + [f"| `{key}` | {_plain(value)} |" for key, value in rows.items()])
+
+
+def _plain(value: Any) -> str:
+    """`value` as text in a table's cell: one line, no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&])", r"\\\1", " ".join(str(value).split()))
 
 
 def write(folder: Path, *, title: str, license: str, base_model: str | None, data: str | None, body: str) -> None:

@@ -146,6 +146,7 @@ def _read_parquet(file, path: Path) -> pd.DataFrame:
         size += batch.nbytes
         if size > LARGEST_TABLE:
             raise UserError(f"{path} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table")
+        batch.validate(full=True)  # texts that are not UTF-8 would fail only where they are looked at
         batches.append(batch)
     return pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
 
