@@ -4,7 +4,7 @@ VENV := .venv
 # DVC starts the stages with the first python on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test repro ui verify clean
+.PHONY: help demo test repro ui verify lock audit licences clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -33,5 +33,23 @@ repro: $(VENV)/.installed  ## the pipeline of params.yaml (data and model from t
 verify: $(VENV)/.installed  ## re-run the pipeline in a clean clone: is the committed dvc.lock reproduced?
 	python -m splade_sts verify
 
-clean:  ## remove the virtual environment
-	rm -rf $(VENV)
+TOOLS := .venv-tools
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -q uv pip-audit pip-licenses
+	touch $@
+
+lock: $(VENV)/.installed $(TOOLS)/.installed  ## requirements.lock: the versions in .venv, each with its hashes
+	$(VENV)/bin/python -m pip freeze --exclude torch > $(TOOLS)/installed.txt
+	$(TOOLS)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" -c $(TOOLS)/installed.txt requirements.txt requirements-dev.txt -o requirements.lock
+
+audit: $(TOOLS)/.installed  ## known vulnerabilities of the locked packages (asks the PyPI advisory service)
+	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r requirements.lock
+
+licences: $(VENV)/.installed $(TOOLS)/.installed  ## docs/licences.md: the licences of the installed packages
+	{ sed '/^| Name/,$$d' docs/licences.md; $(TOOLS)/bin/pip-licenses --python $(VENV)/bin/python --format markdown --order name; } \
+	  > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
+
+clean:  ## remove the virtual environments
+	rm -rf $(VENV) $(TOOLS)

@@ -10,9 +10,15 @@ from splade_sts.errors import UserError, run_command
 
 def sync(arguments: argparse.Namespace) -> None:
     """Write to MLflow what it lacks of the runs that DVC and Git hold."""
+    experiment = params.load().tracking.experiment
+    from mlflow.exceptions import MlflowException
+
     from splade_sts.tracking.sync import sync as sync_runs
 
-    done = sync_runs(arguments.experiment, arguments.branch, params.load().tracking.experiment)
+    try:
+        done = sync_runs(arguments.experiment, arguments.branch, experiment)
+    except MlflowException as error:
+        raise UserError(f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this project") from error
     for name, run_id, written in done:
         print(f"{name}: run {run_id} {'written' if written else 'was complete already'}")
     print(f"{sum(written for *_, written in done)} written, {sum(not written for *_, written in done)} complete already")
@@ -65,6 +71,16 @@ def verify(arguments: argparse.Namespace) -> None:
     print(f"all {len(found)} outputs of the committed dvc.lock were reproduced")
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 2**16:
+        raise ValueError
+    return port
+
+
+_port.__name__ = "port"  # for argparse's message
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -83,7 +99,7 @@ def main() -> None:
     command.add_argument("--branch", help="a branch whose every commit is synchronized (the current one)")
     command.set_defaults(function=sync)
     command = commands.add_parser("ui", help=ui.__doc__, description=ui.__doc__)
-    command.add_argument("--port", type=int, default=5000, help="port (5000)")
+    command.add_argument("--port", type=_port, default=5000, help="port (5000)")
     command.set_defaults(function=ui)
     command = commands.add_parser("verify", help=verify.__doc__, description=verify.__doc__)
     command.set_defaults(function=verify)

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling, Transformer
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, PretrainedConfig
@@ -13,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, PretrainedC
 from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
+from splade_sts.model_folder import check_folder
 
 # Encoders that pip can install: package folder below site-packages, and the known hash of its weights.
 PIP_ENCODERS = {
@@ -62,8 +62,9 @@ def read_config(folder: Path) -> PretrainedConfig:
     """The configuration of the transformer in `folder`.
 
     Raises:
-        UserError: the folder holds no model.
+        UserError: the folder holds no model, or asks for code or files elsewhere.
     """
+    check_folder(folder)
     subfolders = (folder, folder / "0_Transformer", folder / "0_MLMTransformer")
     home = next((path for path in subfolders if (path / "config.json").is_file()), None)
     if home is None:
@@ -71,9 +72,27 @@ def read_config(folder: Path) -> PretrainedConfig:
     if not list(home.glob("*.safetensors")) and not list(home.glob("pytorch_model*.bin")):
         raise UserError(f"model.source: {home} holds no weights (no *.safetensors, no pytorch_model.bin)")
     try:
-        return AutoConfig.from_pretrained(home, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model.source: {home / 'config.json'} cannot be read: {error}") from None
+        config = AutoConfig.from_pretrained(home, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the library checks little: a wrong type may raise anything
+        raise UserError(f"model.source: {home / 'config.json'} cannot be read: {type(error).__name__}: {error}") from error
+    names = config.architectures or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"model.source: {home / 'config.json'}: architectures is {names!r}; expected a list of names")
+    return config
+
+
+def check_limits(config: PretrainedConfig, tokenizer, folder: Path, max_seq_length: int) -> None:
+    """Refuse a model whose tokenizer or `model.max_seq_length` goes beyond what it has embeddings for.
+
+    Raises:
+        UserError: says which.
+    """
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= config.vocab_size:
+        raise UserError(f"model.source: the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and max_seq_length > positions:
+        raise UserError(f"model.max_seq_length is {max_seq_length}; {folder} has positions for {positions} tokens")
 
 
 def has_mlm_head(config: PretrainedConfig) -> bool:
@@ -87,20 +106,23 @@ def load_splade(folder: Path, max_seq_length: int) -> SparseEncoder:
     Raises:
         UserError: the model has no MLM head, or its files cannot be read.
     """
-    if not has_mlm_head(read_config(folder)):
+    config = read_config(folder)
+    if not has_mlm_head(config):
         raise UserError(
             f"model.source: {folder} has no masked-language-model head, so it is no SPLADE model; "
             "set model.target_active_dims (for example 80) to convert a dense BERT encoder"
         )
-    try:
-        model = load_encoder(folder, device="cpu", model_kwargs={"dtype": torch.float32})
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"model.source: {folder} cannot be loaded: {error}") from None
+    model = load_encoder(folder, device="cpu", model_kwargs={"dtype": torch.float32})
     modules = list(model)
     if len(modules) != 2 or not isinstance(modules[0], (Transformer, MLMTransformer)) or not isinstance(modules[1], SpladePooling):
         names = ", ".join(type(module).__name__ for module in modules)
         raise UserError(f"model.source: {folder} is made of {names}; expected a transformer and SpladePooling")
+    check_limits(config, model.tokenizer, folder, max_seq_length)
     model.max_seq_length = max_seq_length
+    try:
+        model.encode(["a test"], show_progress_bar=False)
+    except Exception as error:  # settings that load, but do not fit each other
+        raise UserError(f"model.source: {folder} cannot encode a sentence: {type(error).__name__}: {error}") from error
     return model
 
 
@@ -129,10 +151,13 @@ def convert_dense(folder: Path, sentences: list[str], target_active_dims: int, m
             f"model.target_active_dims is {target_active_dims}; expected less than the vocabulary of {config.vocab_size}"
         )
     try:
-        mlm = BertForMaskedLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, tie_word_embeddings=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"model.source: {folder} cannot be loaded: {error}") from None
+        mlm = BertForMaskedLM.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, tie_word_embeddings=True, weights_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever the libraries make of the user's files
+        raise UserError(f"model.source: {folder} cannot be loaded: {type(error).__name__}: {error}") from error
+    check_limits(config, tokenizer, folder, max_seq_length)
     head = mlm.cls.predictions
     with torch.no_grad():
         head.transform.dense.weight.copy_(torch.eye(config.hidden_size))

@@ -1,8 +1,10 @@
-"""The one exception whose message is meant for the user, and how a process ends on it."""
+"""The one exception whose message is meant for the user, how a process ends on it, and what no message may hold."""
 
 import errno
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +16,22 @@ DISK = {
     errno.EROFS: "make the folder writable", errno.EACCES: "make it accessible", errno.EPERM: "make it accessible",
 }
 
+SECRETS = (
+    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+
 
 class UserError(Exception):
     """Something the user can mend; the message says what is wrong, where, and what to do."""
+
+
+def without_secrets(text: str) -> str:
+    """`text` without the credentials of URLs and without the values of environment variables that hold secrets."""
+    for name in SECRETS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "…")
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "…@", text)
 
 
 def disk_problem(error: BaseException) -> str | None:
@@ -37,19 +52,19 @@ def disk_problem(error: BaseException) -> str | None:
 def run_command(main: Callable[[], None]) -> None:
     """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
 
-    Other exceptions are bugs and propagate.
+    Other exceptions are bugs and end with their traceback. Nothing printed holds a secret.
     """
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {without_secrets(str(error))}")
     except KeyboardInterrupt:
         print("interrupted; run again to go on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if problem := disk_problem(error):
-            sys.exit(f"error: {problem}")
-        raise
+            sys.exit(f"error: {without_secrets(problem)}")
+        sys.exit(without_secrets(traceback.format_exc()))
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """Model cards: what a model is, where it comes from, and under which licence it may be used."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,26 @@ print(model.similarity(embeddings, embeddings))
 
 
 def read_license(folder: str | Path) -> str:
-    """Licence identifier in the front matter of the folder's README.md, or `unknown`."""
+    """Licence identifier in the front matter of the folder's README.md; `unknown` where there is none that reads as one."""
     card = Path(folder) / "README.md"
     if not card.is_file():
         return "unknown"
-    return ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license or "unknown"
+    try:
+        license = ModelCard(card.read_text(encoding="utf-8", errors="replace"), ignore_metadata_errors=True).data.license
+    except Exception:  # front matter that is no card's: somebody else's file, which the model does not need
+        return "unknown"
+    return license if isinstance(license, str) and re.fullmatch(r"[\w.+-]{1,64}", license, re.ASCII) else "unknown"
 
 
 def table(rows: dict[str, Any], head: tuple[str, str]) -> str:
     """A two-column Markdown table."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| `{key}` | {value} |" for key, value in rows.items()])
+    return "\n".join(lines + [f"| `{key}` | {_plain(value)} |" for key, value in rows.items()])
+
+
+def _plain(value: Any) -> str:
+    """`value` as text in a table's cell: one line, no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&])", r"\\\1", " ".join(str(value).split()))
 
 
 def write(folder: Path, *, title: str, license: str, base_model: str | None, data: str | None, body: str) -> None:

@@ -1,6 +1,8 @@
 """From raw rows to the normalized pairs that every later stage reads, and what there is to know about them."""
 
 import math
+import numbers
+import reprlib
 import unicodedata
 from typing import Any
 
@@ -9,6 +11,9 @@ import pandas as pd
 from splade_sts.errors import UserError
 
 SHOWN_PROBLEMS = 10
+SHOWN_COLUMNS = 30
+# Unicode categories of spaces, controls and format characters (zero-width, direction marks); a text of them alone is empty.
+INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 HISTOGRAM_BINS = 10
 
 
@@ -40,9 +45,9 @@ def normalize_split(raw: pd.DataFrame, where: str, columns: dict[str, str | int]
         found = []
         for field, original, text in zip(("sentence1", "sentence2"), (sentence1, sentence2), texts, strict=True):
             if text is None:
-                found.append(f"{field} is {original!r}; expected text that is not empty")
+                found.append(f"{field} is {reprlib.repr(original)}; expected text that is not empty")
         if value is None or not low <= value <= high:
-            found.append(f"score is {score!r}; expected a number from {low:g} to {high:g} (data.score_range)")
+            found.append(f"score is {reprlib.repr(score)}; expected a number from {low:g} to {high:g} (data.score_range)")
         if found:
             problems.append(f"row {number}: " + "; ".join(found))
         else:
@@ -61,23 +66,27 @@ def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> lis
     if column in names:
         return raw[column].tolist()
     raise UserError(
-        f"{where}: no column {column!r} for {field}; it has {', '.join(map(repr, names))}. "
+        f"{where}: no column {column!r} for {field}; it has {', '.join(map(reprlib.repr, names[:SHOWN_COLUMNS]))}"
+        f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. "
         f"Set data.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
     )
 
 
 def _text(value: Any) -> str | None:
+    """NFC without outer white space; None where nothing of it would be seen (only spaces, controls, format characters)."""
     if not isinstance(value, str):
         return None
-    return unicodedata.normalize("NFC", value).strip() or None
+    text = unicodedata.normalize("NFC", value).strip()
+    return text if any(unicodedata.category(character) not in INVISIBLE for character in text) else None
 
 
 def _score(value: Any) -> float | None:
-    if isinstance(value, bool):
+    """The number that a number or its text stands for; Python's own `1_000` and `b"1"` are none."""
+    if isinstance(value, bool) or not isinstance(value, (numbers.Number, str)) or (isinstance(value, str) and "_" in value):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -1,17 +1,18 @@
 """The schema of params.yaml, and its only reader."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from splade_sts.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 SAMPLE_PATH = "data/sample"
+LARGEST_FILE = 2**20
 
 
 def _number_from_text(value: Any) -> Any:
@@ -24,6 +25,8 @@ def _number_from_text(value: Any) -> Any:
     return value
 
 
+# What names a data set or a model ends in model cards and reports: nothing that would be markup there.
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f`<>|]+$")]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
 
@@ -44,9 +47,9 @@ class ColumnsParams(Section):
 
 
 class DataParams(Section):
-    source: Annotated[str, Field(min_length=1)]
+    source: Name
     revision: str | None
-    path: Annotated[str, Field(min_length=1)]
+    path: Name
     files: FilesParams
     columns: ColumnsParams
     header: bool
@@ -73,7 +76,7 @@ class DataParams(Section):
 
 
 class ModelParams(Section):
-    source: Annotated[str, Field(min_length=1)]
+    source: Name
     revision: str | None
     target_active_dims: Annotated[int, Field(ge=1)] | None
     max_seq_length: Annotated[int, Field(ge=8, le=512)]
@@ -151,7 +154,7 @@ def _explain(error: dict[str, Any]) -> str:
     path = ".".join(map(str, location)) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{path}: unknown key; {hint}allowed here: {', '.join(known)}"
     if error["type"] == "missing":
@@ -159,7 +162,7 @@ def _explain(error: dict[str, Any]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{path}: {message}"
-    return f"{path}: found {error['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{path}: found {reprlib.repr(error['input'])}; {message[0].lower()}{message[1:]}"
 
 
 def parse(content: Any, name: str = "params.yaml") -> Params:
@@ -182,11 +185,15 @@ def load(path: str | Path = "params.yaml") -> Params:
         UserError: the file is missing, is no YAML, or does not fit the schema.
     """
     try:
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise UserError(f"{path} has more than {LARGEST_FILE:,} bytes; expected the project's parameters")
         content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found; run from the project's root folder") from None
-    except (YAMLError, ValueError, OSError) as error:  # ValueError: no UTF-8, or an impossible date
-        raise UserError(f"{path} cannot be read as YAML: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # no UTF-8, an impossible date, endless nesting: the YAML reader raises many things
+        raise UserError(f"{path} cannot be read as YAML: {type(error).__name__}: {str(error)[:500]}") from error
     return parse(content, str(path))
 
 

@@ -1,6 +1,7 @@
 """Scoring sentence pairs by hand: what a model makes of them, and why."""
 
 import json
+import reprlib
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
         UserError: the file cannot be read, lacks a column, or a sentence is empty.
     """
     path = Path(file)
-    if not path.is_file() or table_format(path) is None:
+    if not _is_file(path) or table_format(path) is None:
         raise UserError(f"--file: {path} is no CSV, TSV, JSONL or Parquet file")
     table = read_table(path)
     missing = [column for column in ("sentence1", "sentence2") if column not in table]
@@ -29,7 +30,7 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
     pairs = list(zip(table["sentence1"], table["sentence2"], strict=True))
     for number, pair in enumerate(pairs, start=1):
         if not all(isinstance(sentence, str) and sentence.strip() for sentence in pair):
-            raise UserError(f"{path}, row {number}: found {pair!r}; expected two sentences that are not empty")
+            raise UserError(f"{path}, row {number}: found {reprlib.repr(pair)}; expected two sentences that are not empty")
     return pairs
 
 
@@ -41,14 +42,26 @@ def score_with(folders: list[str], pairs: list[tuple[str, str]]) -> Scored:
     """
     if any(not sentence.strip() for pair in pairs for sentence in pair):
         raise UserError("a sentence is empty; expected two sentences")
+    for sentence in (sentence for pair in pairs for sentence in pair):
+        try:
+            sentence.encode("utf-8")
+        except UnicodeEncodeError as error:  # half a character pair, or an argument that is not UTF-8
+            raise UserError(f"a sentence is no Unicode text: {error}") from None
     for folder in folders:
-        if not (Path(folder) / "modules.json").is_file():
+        if not _is_file(Path(folder) / "modules.json"):
             raise UserError(f"--model: {folder} holds no model; dvc repro makes models/base and models/finetuned")
     from splade_sts.encoder import load_encoder
     from splade_sts.evaluation import score_pairs
 
     table = pd.DataFrame(pairs, columns=["sentence1", "sentence2"])
     return {folder: score_pairs(load_encoder(folder), table) for folder in folders}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def as_json(scored: Scored) -> str:

@@ -6,18 +6,26 @@ import json
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import fsspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from splade_sts.errors import UserError
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
-# A text of any length that fits in memory is a text; the csv module would refuse more than 131,072 characters.
-csv.field_size_limit(2**31 - 1)
+# What is read is bounded, so that a file cannot take the machine's memory, however small it was packed: characters in a
+# line (or a quoted field), bytes of all values, and cells (rows times columns).
+LONGEST_LINE = 2**24
+LARGEST_TABLE = 2**30
+MOST_CELLS = 10**8
+PARQUET_ROWS = 128
+csv.field_size_limit(LONGEST_LINE)
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -37,6 +45,10 @@ def find_split(folder: Path, split: str, file: str | None = None) -> Path:
     Raises:
         UserError: there is no such folder, no such file, or more than one.
     """
+    try:
+        folder.stat()
+    except (OSError, ValueError) as error:  # not there, too long a name, no permission, a NUL in it
+        raise UserError(f"data.path: {folder} is not a folder ({error})") from None
     if not folder.is_dir():
         raise UserError(f"data.path: {folder} is not a folder")
     if file is not None:
@@ -82,7 +94,7 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
                 raise UserError(f"{path} holds {len(names)} files; expected one: {', '.join(names)}")
         if kind == ".parquet":
             with fsspec.open(str(path), "rb", compression="infer") as file:
-                table = pd.read_parquet(file)
+                table = _read_parquet(file, path)
         else:
             with fsspec.open(str(path), "rt", encoding="utf-8-sig", newline="", compression="infer") as file:
                 if kind == ".jsonl":
@@ -95,18 +107,60 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
         raise UserError(f"{path} holds text that is no Unicode: {error}") from None
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is truncated or corrupt: {error}; get the file again") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: garbled metadata of Parquet
-        raise UserError(f"{path} cannot be read: {error}; it may be truncated or corrupt") from None
+    except UserError:
+        raise
+    except Exception as error:  # garbled metadata makes the libraries raise anything; the file is the user's
+        shown = str(error)[:500]
+        raise UserError(f"{path} cannot be read: {type(error).__name__}: {shown}; it may be truncated or corrupt") from error
     if table.empty:
         raise UserError(f"{path} has no rows")
     return table
 
 
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a text file, each and all of bounded size."""
+    total = 0
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise UserError(f"{path}, line {number} has more than {LONGEST_LINE:,} characters; expected a table with a row a line")
+        total += len(line)
+        if total > LARGEST_TABLE:
+            raise UserError(f"{path} holds more than {LARGEST_TABLE:,} characters; expected a smaller table")
+        yield line
+
+
+def _check_cells(path: Path, rows: int, columns: int) -> None:
+    if rows * columns > MOST_CELLS:
+        raise UserError(f"{path} has {columns:,} columns and at least {rows:,} rows; expected at most {MOST_CELLS:,} cells")
+
+
+def _read_parquet(file, path: Path) -> pd.DataFrame:
+    parquet = pq.ParquetFile(file)
+    claimed = parquet.metadata
+    _check_cells(path, claimed.num_rows, claimed.num_columns)
+    batches, size = [], 0
+    # in small pieces: a few bytes of a dictionary can stand for a long text in every row
+    for batch in parquet.iter_batches(batch_size=PARQUET_ROWS):
+        size += batch.nbytes
+        if size > LARGEST_TABLE:
+            raise UserError(f"{path} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table")
+        batch.validate(full=True)  # texts that are not UTF-8 would fail only where they are looked at
+        batches.append(batch)
+    return pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
+
+
 def _read_delimited(file, path: Path, header: bool, delimiter: str, quotes: bool) -> pd.DataFrame:
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=quotes)
+    reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
+    rows, width = [], 0
     try:
-        rows = [row for row in reader if row]
+        for row in reader:
+            if row:
+                rows.append(row)
+                width = max(width, len(row))
+                _check_cells(path, len(rows), width)
     except csv.Error as error:
         raise UserError(
             f"{path}, line {reader.line_num}: {error}; where quotes are plain characters, set data.quotes to false"
@@ -115,15 +169,16 @@ def _read_delimited(file, path: Path, header: bool, delimiter: str, quotes: bool
         return pd.DataFrame()
     names = rows.pop(0) if header else []
     if len(set(names)) != len(names):
-        raise UserError(f"{path}, line 1: a column name occurs twice: {names}")
-    width = max(map(len, rows), default=0)
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}, line 1: a column name occurs twice: {twice[:80]!r}")
     names += [str(number) for number in range(len(names), width)]
     return pd.DataFrame([row + [None] * (len(names) - len(row)) for row in rows], columns=names, dtype=object)
 
 
 def _read_json_lines(file, path: Path) -> pd.DataFrame:
-    records = []
-    for number, line in enumerate(file, start=1):
+    records: list[dict] = []
+    names: set[str] = set()
+    for number, line in enumerate(_lines(file, path), start=1):
         if not line.strip():
             continue
         try:
@@ -133,4 +188,6 @@ def _read_json_lines(file, path: Path) -> pd.DataFrame:
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object")
         records.append(record)
+        names.update(record)
+        _check_cells(path, len(records), len(names))
     return pd.DataFrame.from_records(records)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from splade_sts import checkpoints, params
-from splade_sts.errors import run_stage
+from splade_sts.errors import run_stage, without_secrets
 from splade_sts.files import write_json
 from splade_sts.tracking.record import collect, git_tags, project_root, training_id, workspace_reader
 
@@ -24,7 +24,7 @@ def main() -> None:
         run_id, written = write(record, git_tags(project_root()), tracking.experiment, model)
     except Exception as error:  # MLflow is a view: whatever is wrong with it, the pipeline's results stand
         print(
-            f"warning: MLflow: {type(error).__name__}: {str(error)[:300]}\n"
+            f"warning: MLflow: {type(error).__name__}: {without_secrets(str(error))[:300]}\n"
             "the results are complete; complete MLflow later with: python -m splade_sts sync",
             file=sys.stderr,
         )

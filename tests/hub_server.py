@@ -1,25 +1,50 @@
 """A small Hugging Face Hub on loopback: one revision of some repositories, in the Hub's own API and layout.
 
 What is served is what `huggingface_hub` asks for: repository info, file trees, path info, and file downloads with the
-Hub's headers (https://huggingface.co/docs/hub/api).
+Hub's headers (https://huggingface.co/docs/hub/api). Weights and Parquet files are large files as on the Hub: their ETag
+is the SHA-256 of the content, the others' is Git's SHA-1.
 """
 
 import hashlib
 import json
 import re
+import socket
+import struct
 import threading
+import time
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+LARGE = (".bin", ".safetensors", ".parquet")
+
+
+@dataclass
+class Fault:
+    """What goes wrong with requests that `pattern` matches (searched in `METHOD /path`).
+
+    Attributes:
+        pattern: regular expression.
+        kind: `status` (answer `status` with `headers`), `drop` (close without an answer), `silent` (no answer), and for
+            bodies: `reset` (TCP reset half-way), `cut` (closed half-way), `stall` (silent half-way), `corrupt` (one byte
+            changed), `short` (an honest answer with half of the content), `garbage` (no JSON).
+        times: how many requests it hits; None for all.
+    """
+
+    pattern: str
+    kind: str
+    times: int | None = None
+    status: int = 0
+    headers: dict | None = None
 
 
 class HubServer:
     """Context manager that serves `repositories`: `{("datasets" | "models", "org/name"): folder}` at `REVISION`.
 
     `status` set to 401, 404 or 500 makes every answer that error, `gated` makes a 401 that of a gated repository.
-    `requests` lists what was asked for.
+    `fault` is the fault switch. `requests` lists what was asked for, with the range of bytes where one was.
     """
 
     def __init__(self, repositories: dict[tuple[str, str], Path]):
@@ -27,18 +52,34 @@ class HubServer:
         self.revision = REVISION
         self.status: int | None = None
         self.gated = False
+        self.fault: Fault | None = None
         self.requests: list[str] = []
+        self.tokens: set[str] = set()
+        self.closing = threading.Event()
+        self.lock = threading.Lock()
 
     def __enter__(self) -> "HubServer":
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
+        self.closing.set()
         self.server.shutdown()
         self.server.server_close()
+
+    def hit(self, request: str) -> Fault | None:
+        """The fault that this request meets; counts it."""
+        with self.lock:
+            fault = self.fault
+            if fault is None or fault.times == 0 or not re.search(fault.pattern, request):
+                return None
+            if fault.times is not None:
+                fault.times -= 1
+            return fault
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,7 +101,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append(f"{self.command} {path}")
+        asked = self.headers.get("Range")
+        self.hub.requests.append(f"{self.command} {path}" + (f" {asked}" if asked else ""))
+        if self.headers.get("Authorization"):
+            self.hub.tokens.add(self.headers["Authorization"])
+        self.fault = self.hub.hit(f"{self.command} {path}")
+        if self.fault and self.fault.kind == "status":
+            headers = {"Content-Type": "application/json"} | (self.fault.headers or {})
+            return self._send(self.fault.status, b'{"error": "forced by the test"}', headers, commit=False)
+        if self.fault and self.fault.kind == "drop":
+            return self._hang_up(reset=False)
+        if self.fault and self.fault.kind == "silent":
+            return self._wait()
         if self.hub.status:
             code = "GatedRepo" if self.hub.gated else {404: "RepoNotFound"}.get(self.hub.status)
             return self._error(self.hub.status, code, "forced by the test")
@@ -100,13 +152,22 @@ class _Handler(BaseHTTPRequestHandler):
         if (folder / path).is_dir():
             return {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
         content = (folder / path).read_bytes()
-        return {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+        entry = {"type": "file", "path": path, "size": len(content), "oid": git_hash(content)}
+        if path.endswith(LARGE):
+            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+        return entry
 
     def _file(self, path: Path) -> None:
         if not path.is_file():
             return self._error(404, "EntryNotFound", "Entry not found")
         content = path.read_bytes()
-        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        etag = hashlib.sha256(content).hexdigest() if path.suffix in LARGE else git_hash(content)
+        headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+        if self.fault and self.fault.kind == "short":
+            content = content[: len(content) // 2]
+        if self.fault and self.fault.kind == "corrupt":
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if asked:
             start, end = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
@@ -115,7 +176,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, content, headers)
 
     def _json(self, content) -> None:
-        self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+        data = json.dumps(content).encode()
+        if self.fault and self.fault.kind == "garbage":
+            data = b"<html>Welcome to the hotel's network</html>"
+        self._send(200, data, {"Content-Type": "application/json"})
 
     def _error(self, status: int, code: str | None, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
@@ -127,5 +191,32 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        if self.command == "HEAD":
+            return
+        if self.fault and self.fault.kind in ("reset", "cut", "stall"):
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            if self.fault.kind == "stall":
+                return self._wait()
+            time.sleep(0.05)  # the first half arrives before the connection goes
+            return self._hang_up(reset=self.fault.kind == "reset")
+        self.wfile.write(content)
+
+    def _hang_up(self, reset: bool) -> None:
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.wfile.close()
+        self.rfile.close()
+        self.connection.close()
+        self.close_connection = True
+
+    def _wait(self) -> None:
+        self.hub.closing.wait(60)
+        self.close_connection = True
+
+
+def git_hash(content: bytes) -> str:
+    """SHA-1 of Git for a file with this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

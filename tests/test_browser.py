@@ -5,6 +5,7 @@ import shutil
 import time
 
 import pytest
+from markdown_it import MarkdownIt
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -75,6 +76,47 @@ def test_report_escapes_what_the_data_say(browser, tmp_path):
     browser.get(path.as_uri())
     assert browser.title == "Base against fine-tuned"
     assert "<script>alert(1)</script>" in browser.find_element(By.TAG_NAME, "body").text
+
+
+ATTACKS = (
+    "<script>document.title='broken'</script>", "<img src=x onerror=\"document.title='broken'\">", "</p></main><svg onload=\"document.title='broken'\">",
+    "[a](javascript:document.title='broken')", "{{ 7 * 7 }}", "&lt;b&gt;", "`</code><b id=broken>`", "|<b id=broken>|",
+)
+
+
+def test_attacks_in_sentences_and_cards(browser, tmp_path):
+    """Markup in sentences, terms and names is shown as text by the HTML report and by a rendered Markdown report and card."""
+    from splade_sts import model_card
+    from splade_sts.comparison import add_evidence, changed_pairs, compare, markdown_report
+    from splade_sts.report import html_report, verdict
+
+    from tests.test_comparison import BASE, FINETUNED, many
+
+    def attacked(table):
+        texts = [ATTACKS[row % len(ATTACKS)] for row in range(len(table))]
+        return table.assign(sentence1=texts, sentence2=texts, shared_terms=[[text] * len(terms) for text, terms in zip(texts, table["shared_terms"])])
+
+    base, finetuned = {"test": many(BASE)}, {"test": many(FINETUNED)}
+    comparison = compare(base, finetuned)
+    add_evidence(comparison, base, finetuned, 100, 0.95, 0)
+    changed = {"test": changed_pairs(attacked(BASE), attacked(FINETUNED), 4)}
+    markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
+    model_card.write(
+        tmp_path, title="T", license="mit", base_model="a/b", data=None, body=model_card.table({"k": ATTACKS[0]}, ("what", "value"))
+    )
+    pages = {
+        "html": html_report(comparison, changed, [], {"shared_pairs": {}}, {"data.path": ATTACKS[1]}, {"source": ATTACKS[2], "revision": None}, 0.95),
+        "markdown": markdown.render(markdown_report(verdict(comparison, 0.95), comparison, changed)),
+        "card": markdown.render((tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]),
+    }
+    for name, page in pages.items():
+        path = tmp_path / f"{name}.html"
+        path.write_text(page if name == "html" else f"<meta charset=utf-8><title>fine</title>{page}", encoding="utf-8")
+        browser.get(path.as_uri())
+        assert browser.title in ("Base against fine-tuned", "fine"), name
+        assert browser.find_elements(By.CSS_SELECTOR, "script, svg, #broken, [onerror], [onload], a[href^=javascript]") == [], name
+        shown = browser.find_element(By.TAG_NAME, "body").text
+        assert ATTACKS[0] in shown, name
 
 
 def test_mlflow_pages(browser, project, tmp_path):

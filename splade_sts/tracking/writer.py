@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from splade_sts.errors import without_secrets
+
 BATCH_SECONDS = 2.0
 BATCH_VALUES = 500
 SYNC_HINT = "the training goes on; complete MLflow later with: python -m splade_sts sync"
@@ -108,7 +110,8 @@ def main() -> None:
         writer.follow(messages)
         writer.close()
     except Exception as error:  # whatever MLflow, its database or the network does: say it once, never fail the training
-        print(f"\nwarning: MLflow: {type(error).__name__}: {str(error)[:300]}\n{SYNC_HINT}", file=sys.stderr, flush=True)
+        said = without_secrets(str(error))[:300]
+        print(f"\nwarning: MLflow: {type(error).__name__}: {said}\n{SYNC_HINT}", file=sys.stderr, flush=True)
         while writer.status is None:  # keep the pipe empty until the training ends
             writer.take(messages.get())
         if writer.run_id is not None:
