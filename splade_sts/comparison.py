@@ -1,5 +1,7 @@
-"""Base against fine-tuned, from the two tables of predictions alone (no model, no torch)."""
+"""Base against fine-tuned, from tables of predictions alone (no model, no torch)."""
 
+import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,12 @@ import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
-from splade_sts.statistics import MINIMUM_PAIRS, evidence
+from splade_sts.slices import MINIMUM_SLICE, slices, unseen
+from splade_sts.statistics import MINIMUM_PAIRS, estimates, evidence
 
 MODELS = ("base", "finetuned")
+COSTS = ("flops", "index_bytes")
+RETRIEVAL = ("mrr_at_10", "ndcg_at_10", "recall_at_10")
 
 
 def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
@@ -28,17 +33,17 @@ def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def compare(base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """`{split: {base, finetuned, delta: {metric: value}}}`, delta being finetuned minus base.
+    """`{split: {pairs, base, finetuned, delta: {metric: value}}}`, delta being finetuned minus base.
 
     Raises:
         UserError: the two tables of a split hold different pairs.
     """
     result = {}
     for split in base:
-        _check_same_pairs(base[split], finetuned[split], split)
+        check_same_pairs({"base": base[split], "finetuned": finetuned[split]}, split)
         metrics = {"base": split_metrics(base[split]), "finetuned": split_metrics(finetuned[split])}
         delta = {name: metrics["finetuned"][name] - metrics["base"][name] for name in metrics["base"]}
-        result[split] = {**metrics, "delta": delta}
+        result[split] = {"pairs": len(base[split]), **metrics, "delta": delta}
     return result
 
 
@@ -64,15 +69,117 @@ def add_evidence(
                 raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
             if (array == array[0]).all():
                 raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
-        comparison[split]["evidence"] = evidence(*arrays, resamples, confidence, seed)
+        found = evidence(*arrays, resamples, confidence, seed)
+        if not all(math.isfinite(bound) for values in found.values() for name in (*MODELS, "delta") for bound in values[name].values()):
+            raise UserError(
+                f"{split}: {len(arrays[0])} pairs with almost all scores the same give no intervals (in some resamples all are "
+                "the same); use a larger split, or check the data and the model"
+            )
+        comparison[split]["evidence"] = found
 
 
-def _check_same_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
-    columns = ["sentence1", "sentence2", "gold"]
-    if not base[columns].equals(finetuned[columns]):
+def add_costs(comparison: dict[str, Any], base: dict[str, Any], finetuned: dict[str, Any]) -> None:
+    """Add what the evaluations measured on the vectors: `flops`, `index_bytes`, and `retrieval` where there is one.
+
+    Args:
+        comparison: of `compare`.
+        base, finetuned: content of metrics/base.json and metrics/finetuned.json.
+    """
+    for split, values in comparison.items():
+        found = (base[split], finetuned[split])
+        for name in COSTS:
+            _add_metric(values, name, *(metrics[name] for metrics in found))
+        if all("retrieval" in metrics for metrics in found):
+            values["retrieval"] = {"queries": found[0]["retrieval"]["queries"], "documents": found[0]["retrieval"]["documents"]}
+            values["retrieval"] |= {model: {} for model in (*MODELS, "delta")}
+            for name in RETRIEVAL:
+                _add_metric(values["retrieval"], name, *(metrics["retrieval"][name] for metrics in found))
+
+
+def _add_metric(values: dict[str, Any], name: str, base: float, finetuned: float) -> None:
+    values["base"][name], values["finetuned"][name], values["delta"][name] = base, finetuned, finetuned - base
+
+
+def add_controls(
+    comparison: dict[str, Any], controls: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
+    resamples: int, confidence: float, seed: int,
+) -> None:
+    """Add `controls` to every split: `{control: {pearson, spearman: {value, low, high, gain: {value, low, high}}}}`.
+
+    `gain` is the fine-tuned model's coefficient minus the control's, on the same resamples. A control whose scores are all
+    the same has no correlation and is left out.
+    """
+    for split, values in comparison.items():
+        gold = finetuned[split]["gold"].to_numpy("float64")
+        encoder = finetuned[split]["predicted"].to_numpy("float64")
+        scores = {name: controls[split][name].to_numpy("float64") for name in controls[split].columns[3:]}
+        values["controls"] = {}
+        for name, control in scores.items():
+            found = estimates(
+                gold, {name: control, "finetuned": encoder}, {"gain": ("finetuned", name)}, resamples, confidence, seed
+            )
+            if found is not None:
+                values["controls"][name] = {
+                    coefficient.removesuffix("_cosine"): {**estimate[name], "gain": estimate["gain"]}
+                    for coefficient, estimate in found.items()
+                }
+
+
+def add_parts(
+    comparison: dict[str, Any], base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
+    train: pd.DataFrame, pairs: dict[str, pd.DataFrame], overlap: dict[str, pd.Series],
+    resamples: int, confidence: float, seed: int,
+) -> None:
+    """Add to every split `leak_free` (the pairs no sentence of which occurs in train) and `slices` ({by: {slice: part}}).
+
+    A part is `{pairs, enough, pearson_cosine, spearman_cosine: {base, finetuned, delta: {value, low, high}}}`; where there
+    are fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and the
+    coefficients are left out.
+
+    Args:
+        comparison: of `compare`.
+        base, finetuned: predictions by split.
+        train: normalized pairs of train.
+        pairs: normalized pairs by split.
+        overlap: word overlap of the pairs by split, see `splade_sts.slices.slices`.
+        resamples, confidence, seed: of the bootstrap.
+    """
+    for split, values in comparison.items():
+        columns = [base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"]]
+        gold, first, second = (column.to_numpy("float64") for column in columns)
+
+        def part(chosen: np.ndarray) -> dict[str, Any]:
+            count, found = int(chosen.sum()), None
+            if count >= MINIMUM_SLICE:
+                scores = {"base": first[chosen], "finetuned": second[chosen]}
+                found = estimates(gold[chosen], scores, {"delta": ("finetuned", "base")}, resamples, confidence, seed)
+            return {"pairs": count, "enough": found is not None, **(found or {})}
+
+        values["leak_free"] = part(unseen(pairs[split], train).to_numpy())
+        values["slices"] = {
+            by: {str(name): part((member == name).to_numpy()) for name in member.cat.categories}
+            for by, member in slices(pairs[split], overlap[split]).items()
+        }
+
+
+def pairs_digest(pairs: pd.DataFrame) -> str:
+    """SHA-256 over the sentences and gold scores (`gold`, or `score`) of `pairs` in their order: 64 hexadecimal digits."""
+    gold = pairs["gold" if "gold" in pairs else "score"].astype("float64")
+    table = pd.DataFrame({"sentence1": pairs["sentence1"], "sentence2": pairs["sentence2"], "gold": gold})
+    return hashlib.sha256(table.to_json(orient="values", double_precision=15).encode()).hexdigest()
+
+
+def check_same_pairs(tables: dict[str, pd.DataFrame], split: str) -> None:
+    """Check that all `tables`, given by what they are of, hold the same pairs and gold scores in the same order.
+
+    Raises:
+        UserError: they do not; names the digest of each.
+    """
+    digests = {name: pairs_digest(table) for name, table in tables.items()}
+    if len(set(digests.values())) > 1:
+        shown = ", ".join(f"{name} {digest[:12]} ({len(tables[name])} pairs)" for name, digest in digests.items())
         raise UserError(
-            f"{split}: the predictions of base and finetuned are of different pairs; "
-            "run dvc repro, which evaluates both models on the same data"
+            f"{split}: the predictions are of different pairs: {shown}; run dvc repro, which scores the same data with all of them"
         )
 
 
