@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
 from splade_sts.slices import MINIMUM_SLICE, slices, unseen
-from splade_sts.statistics import MINIMUM_PAIRS, estimates, evidence
+from splade_sts.statistics import COEFFICIENTS, MINIMUM_PAIRS, estimates, evidence
 
 MODELS = ("base", "finetuned")
 COSTS = ("flops", "index_bytes")
+# What the worked examples of BCa take (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 14).
+SLICE_RESAMPLES = 2000
+DIGITS = {"active_dims": ".1f", "index_bytes": ".0f", "flops": ".3f"}
 RETRIEVAL = ("mrr_at_10", "ndcg_at_10", "recall_at_10")
 
 
@@ -104,25 +109,23 @@ def add_controls(
     comparison: dict[str, Any], controls: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
     resamples: int, confidence: float, seed: int,
 ) -> None:
-    """Add `controls` to every split: `{control: {pearson, spearman: {value, low, high, gain: {value, low, high}}}}`.
+    """Add `controls` to every split: `{control: {pearson, spearman, pearson_gain, spearman_gain: {value, low, high}}}`.
 
-    `gain` is the fine-tuned model's coefficient minus the control's, on the same resamples. A control whose scores are all
+    A gain is the fine-tuned model's coefficient minus the control's, on the same resamples. A control whose scores are all
     the same has no correlation and is left out.
     """
     for split, values in comparison.items():
-        gold = finetuned[split]["gold"].to_numpy("float64")
-        encoder = finetuned[split]["predicted"].to_numpy("float64")
         scores = {name: controls[split][name].to_numpy("float64") for name in controls[split].columns[3:]}
-        values["controls"] = {}
-        for name, control in scores.items():
-            found = estimates(
-                gold, {name: control, "finetuned": encoder}, {"gain": ("finetuned", name)}, resamples, confidence, seed
-            )
-            if found is not None:
-                values["controls"][name] = {
-                    coefficient.removesuffix("_cosine"): {**estimate[name], "gain": estimate["gain"]}
-                    for coefficient, estimate in found.items()
-                }
+        gold, encoder = (finetuned[split][column].to_numpy("float64") for column in ("gold", "predicted"))
+        gains = {f"{name} gain": ("finetuned", name) for name in scores}
+        found = estimates(gold, {**scores, "finetuned": encoder}, gains, resamples, confidence, seed)
+        values["controls"] = {
+            name: {
+                coefficient.removesuffix("_cosine") + suffix: found[name + suffix.replace("_", " ")][coefficient]
+                for suffix in ("", "_gain") for coefficient in COEFFICIENTS
+            }
+            for name in scores if f"{name} gain" in found
+        }
 
 
 def add_parts(
@@ -132,9 +135,9 @@ def add_parts(
 ) -> None:
     """Add to every split `leak_free` (the pairs no sentence of which occurs in train) and `slices` ({by: {slice: part}}).
 
-    A part is `{pairs, enough, pearson_cosine, spearman_cosine: {base, finetuned, delta: {value, low, high}}}`; where there
-    are fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and the
-    coefficients are left out.
+    A part is `{pairs, enough, base, finetuned, delta: {pearson_cosine, spearman_cosine: {value, low, high}}}`; where there
+    are fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and
+    nothing else is said. Slices are resampled `SLICE_RESAMPLES` times at most.
 
     Args:
         comparison: of `compare`.
@@ -146,18 +149,21 @@ def add_parts(
     """
     for split, values in comparison.items():
         columns = [base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"]]
-        gold, first, second = (column.to_numpy("float64") for column in columns)
+        gold, *predicted = (column.to_numpy("float64") for column in columns)
 
-        def part(chosen: np.ndarray) -> dict[str, Any]:
-            count, found = int(chosen.sum()), None
+        def part(chosen: np.ndarray, resamples: int) -> dict[str, Any]:
+            scores = {model: scores[chosen] for model, scores in zip(MODELS, predicted, strict=True)}
+            found, count = {}, int(chosen.sum())
             if count >= MINIMUM_SLICE:
-                scores = {"base": first[chosen], "finetuned": second[chosen]}
                 found = estimates(gold[chosen], scores, {"delta": ("finetuned", "base")}, resamples, confidence, seed)
-            return {"pairs": count, "enough": found is not None, **(found or {})}
+            enough = "delta" in found
+            return {"pairs": count, "enough": enough, **(found if enough else {})}
 
-        values["leak_free"] = part(unseen(pairs[split], train).to_numpy())
+        values["leak_free"] = part(unseen(pairs[split], train).to_numpy(), resamples)
         values["slices"] = {
-            by: {str(name): part((member == name).to_numpy()) for name in member.cat.categories}
+            by: {
+                str(name): part((member == name).to_numpy(), min(resamples, SLICE_RESAMPLES)) for name in member.cat.categories
+            }
             for by, member in slices(pairs[split], overlap[split]).items()
         }
 
@@ -234,14 +240,34 @@ def _interval(found: dict[str, Any] | None) -> str:
 
 
 def _number(metric: str, value: float, sign: str = "") -> str:
-    return format(value, f"{sign}.1f" if metric == "active_dims" else f"{sign}.4f")
+    return format(value, sign + DIGITS.get(metric, ".4f"))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the report: its title, how to read it, the names of its columns and its cells.
+
+    The first `labels` columns are text, the others numbers.
+    """
+
+    title: str
+    reading: str
+    columns: list[str]
+    rows: list[list[str]]
+    labels: int
 
 
 def markdown_report(
-    verdict: str, comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]]
+    verdict: str, comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+    sections: Sequence[Section] = (),
 ) -> str:
-    """The report for pull requests: the verdict in one line, the table, then the pairs that changed most on each split."""
+    """The report for pull requests: verdict, metrics, the `sections`, then the pairs that changed most on each split."""
     parts = ["# Base against fine-tuned", "", verdict, "", metrics_table(comparison), ""]
+    for section in sections:
+        table = pd.DataFrame([[_cell(cell) for cell in row] for row in section.rows], columns=section.columns)
+        align = ["left"] * section.labels + ["right"] * (len(section.columns) - section.labels)
+        parts += [f"## {section.title}", "", section.reading, ""]
+        parts += [table.to_markdown(index=False, disable_numparse=True, colalign=align), ""]
     for split, tables in changed.items():
         for title, table in zip(("gained", "lost"), tables, strict=True):
             parts += [f"## {split}: pairs that {title} most", ""]

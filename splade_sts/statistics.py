@@ -147,27 +147,29 @@ def correlation(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float] | N
 def estimates(
     gold: np.ndarray, predictions: Scores, differences: dict[str, tuple[str, str]],
     resamples: int, confidence: float, seed: int,
-) -> dict[str, dict[str, dict[str, float]]] | None:
+) -> dict[str, dict[str, dict[str, float]]]:
     """Correlations and their differences with BCa intervals, for the arguments of `intervals`.
 
     Returns:
-        `{coefficient: {name of a prediction or difference: {value, low, high}}}`; None where the scores say nothing: one of
-        them is constant, or so nearly that it is in some resample.
+        `{name of a prediction or difference: {coefficient: {value, low, high}}}`, without the names that have no interval:
+        their scores or the gold scores are constant, or so nearly that they are in some resample.
     """
-    points = {name: correlation(gold, values) for name, values in predictions.items()}
-    if any(point is None for point in points.values()):
-        return None
-    found = intervals(gold, predictions, differences, resamples, confidence, seed)
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for coefficient in COEFFICIENTS:
-        values = {name: point[coefficient] for name, point in points.items()}
-        values |= {name: values[first] - values[second] for name, (first, second) in differences.items()}
-        for name, value in values.items():
-            interval = found[coefficient][name]
-            if not (math.isfinite(interval["low"]) and math.isfinite(interval["high"])):
-                return None
-            result.setdefault(coefficient, {})[name] = {"value": value, "low": interval["low"], "high": interval["high"]}
-    return result
+    points = {name: point for name, values in predictions.items() if (point := correlation(gold, values)) is not None}
+    differences = {name: pair for name, pair in differences.items() if set(pair) <= set(points)}
+    if not points:
+        return {}
+    found = intervals(gold, {name: predictions[name] for name in points}, differences, resamples, confidence, seed)
+    points |= {
+        name: {key: points[first][key] - points[second][key] for key in COEFFICIENTS}
+        for name, (first, second) in differences.items()
+    }
+    return {
+        name: {
+            key: {"value": point[key], "low": found[key][name]["low"], "high": found[key][name]["high"]} for key in COEFFICIENTS
+        }
+        for name, point in points.items()
+        if all(math.isfinite(bound) for key in COEFFICIENTS for bound in found[key][name].values())
+    }
 
 
 def williams(r12: float, r13: float, r23: float, pairs: int) -> tuple[float, float]:
