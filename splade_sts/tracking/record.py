@@ -105,7 +105,7 @@ def collect(read: Reader = workspace_reader) -> Record:
     }
     for split, values in results["comparison"].items():
         metrics |= {f"delta.{split}.{metric}": value for metric, value in values["delta"].items()}
-        metrics |= flatten(values["evidence"], f"evidence.{split}.")
+        metrics |= flatten(values.get("evidence", {}), f"evidence.{split}.")
         # the headline of each part; every slice is in metrics/comparison.json, which is kept as an artifact
         for name, control in values.get("controls", {}).items():
             metrics[f"controls.{split}.{name}.spearman"] = control["spearman"]["value"]
