@@ -135,9 +135,9 @@ def add_parts(
 ) -> None:
     """Add to every split `leak_free` (the pairs no sentence of which occurs in train) and `slices` ({by: {slice: part}}).
 
-    A part is `{pairs, enough, base, finetuned, delta: {pearson_cosine, spearman_cosine: {value, low, high}}}`; where there
-    are fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and
-    nothing else is said. Slices are resampled `SLICE_RESAMPLES` times at most.
+    A part is `{pairs, enough, coefficient: {base, finetuned, delta, low, high}}`, with the interval of delta; where there are
+    fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and nothing else
+    is said. Slices hold Spearman alone and are resampled `SLICE_RESAMPLES` times at most.
 
     Args:
         comparison: of `compare`.
@@ -151,21 +151,28 @@ def add_parts(
         columns = [base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"]]
         gold, *predicted = (column.to_numpy("float64") for column in columns)
 
-        def part(chosen: np.ndarray, resamples: int) -> dict[str, Any]:
+        def part(chosen: np.ndarray, resamples: int, coefficients: Sequence[str]) -> dict[str, Any]:
             scores = {model: scores[chosen] for model, scores in zip(MODELS, predicted, strict=True)}
             found, count = {}, int(chosen.sum())
             if count >= MINIMUM_SLICE:
                 found = estimates(gold[chosen], scores, {"delta": ("finetuned", "base")}, resamples, confidence, seed)
-            enough = "delta" in found
-            return {"pairs": count, "enough": enough, **(found if enough else {})}
+            if "delta" not in found:
+                return {"pairs": count, "enough": False}
+            return {"pairs": count, "enough": True, **{coefficient: _compact(found, coefficient) for coefficient in coefficients}}
 
-        values["leak_free"] = part(unseen(pairs[split], train).to_numpy(), resamples)
+        values["leak_free"] = part(unseen(pairs[split], train).to_numpy(), resamples, COEFFICIENTS)
         values["slices"] = {
             by: {
-                str(name): part((member == name).to_numpy(), min(resamples, SLICE_RESAMPLES)) for name in member.cat.categories
+                str(name): part((member == name).to_numpy(), min(resamples, SLICE_RESAMPLES), ["spearman_cosine"])
+                for name in member.cat.categories
             }
             for by, member in slices(pairs[split], overlap[split]).items()
         }
+
+
+def _compact(found: dict[str, Any], coefficient: str) -> dict[str, float]:
+    values = {name: found[name][coefficient]["value"] for name in (*MODELS, "delta")}
+    return {**values, "low": found["delta"][coefficient]["low"], "high": found["delta"][coefficient]["high"]}
 
 
 def pairs_digest(pairs: pd.DataFrame) -> str:

@@ -51,11 +51,13 @@ def sections(comparison: dict[str, Any], confidence: float) -> list[Section]:
         [split, CONTROLS.get(name, name), *_estimate(values["spearman"]), *_estimate(values["spearman_gain"], "+")]
         for split, split_values in comparison.items() for name, values in split_values.get("controls", {}).items()
     ]
+    dense = any("dense" in values.get("controls", {}) for values in comparison.values())
     if controls:
         found.append(Section(
             "Against words alone",
             "What a pair scores without any encoder, with statistics from train only. The last two columns are what the "
-            "fine-tuned model's Spearman adds: an interval above zero means that it knows more than which words are shared.",
+            "fine-tuned model's Spearman adds: an interval above zero means that it knows more than which words are shared."
+            + (" The dense model is no control but a reference: what an encoder without sparsity reaches." if dense else ""),
             ["split", "control", "Spearman", level, "fine-tuned minus it", level], controls, labels=2,
         ))
     if all("leak_free" in values for values in comparison.values()):
@@ -87,7 +89,7 @@ def sections(comparison: dict[str, Any], confidence: float) -> list[Section]:
             found.append(Section(
                 f"Slices of {split}",
                 "Spearman within a part of the pairs. Compare along a row, not between rows: within a band of gold scores every "
-                "correlation is lower because the scores vary less. With this many rows one in twenty may leave zero by chance. "
+                "correlation is lower because the scores vary less. With this many rows some intervals miss zero by chance alone. "
                 f"A dash stands where there are fewer than {MINIMUM_SLICE} pairs, or scores that do not vary.",
                 ["by", "slice", "pairs", "base", "fine-tuned", "change", level],
                 [[SLICINGS[by], name, *_part(part)] for by, parts in values["slices"].items() for name, part in parts.items()],
@@ -98,21 +100,17 @@ def sections(comparison: dict[str, Any], confidence: float) -> list[Section]:
 
 def _whole(values: dict[str, Any]) -> dict[str, Any]:
     """A whole split in the form of a part of it."""
-    found = values["evidence"]["spearman_cosine"]
-    return {
-        "pairs": values["pairs"], "enough": True,
-        **{
-            model: {"spearman_cosine": {"value": values[model]["spearman_cosine"], **found[model]}}
-            for model in ("base", "finetuned", "delta")
-        },
-    }
+    interval = values["evidence"]["spearman_cosine"]["delta"]
+    numbers = {name: values[name]["spearman_cosine"] for name in ("base", "finetuned", "delta")}
+    return {"pairs": values["pairs"], "enough": True, "spearman_cosine": {**interval, **numbers}}
 
 
 def _part(part: dict[str, Any]) -> list[str]:
     if not part["enough"]:
         return [str(part["pairs"]), "–", "–", "–", "–"]
-    models = [f"{part[model]['spearman_cosine']['value']:.4f}" for model in ("base", "finetuned")]
-    return [str(part["pairs"]), *models, *_estimate(part["delta"]["spearman_cosine"], "+")]
+    found = part["spearman_cosine"]
+    models = [f"{found[model]:.4f}" for model in ("base", "finetuned")]
+    return [str(part["pairs"]), *models, *_estimate({**found, "value": found["delta"]}, "+")]
 
 
 def _estimate(estimate: dict[str, float], sign: str = "") -> list[str]:

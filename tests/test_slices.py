@@ -74,15 +74,16 @@ def test_parts():
         assert sum(part["pairs"] for part in parts.values()) == 200
     genre = values["slices"]["genre"]
     assert genre["forum | odd"] == {"pairs": 20, "enough": False}
-    news = genre["news"]["delta"]["spearman_cosine"]
-    assert genre["news"]["pairs"] == 180 and 0 < news["low"] < news["value"] < news["high"]
+    news = genre["news"]["spearman_cosine"]
+    assert genre["news"]["pairs"] == 180 and 0 < news["low"] < news["delta"] < news["high"]
+    assert news["delta"] == news["finetuned"] - news["base"]
 
     add_parts(comparison, base, finetuned, TRAIN[:0], pairs, overlap, *BOOTSTRAP)
     leak_free = values["leak_free"]
     assert leak_free["pairs"] == 200
     for name in ("pearson_cosine", "spearman_cosine"):
-        assert leak_free["finetuned"][name]["value"] == pytest.approx(values["finetuned"][name])
-        assert leak_free["delta"][name]["value"] == pytest.approx(values["delta"][name])
+        for model in ("base", "finetuned", "delta"):
+            assert leak_free[name][model] == pytest.approx(values[model][name])
 
     constant = {"test": base["test"].assign(gold=0.5)}
     add_parts(comparison, constant, finetuned, TRAIN, pairs, overlap, *BOOTSTRAP)

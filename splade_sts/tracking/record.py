@@ -110,7 +110,7 @@ def collect(read: Reader = workspace_reader) -> Record:
         for name, control in values.get("controls", {}).items():
             metrics[f"controls.{split}.{name}.spearman"] = control["spearman"]["value"]
         if values.get("leak_free", {}).get("enough"):
-            metrics |= flatten(values["leak_free"]["delta"], f"leak_free.{split}.delta.")
+            metrics |= flatten(values["leak_free"]["spearman_cosine"], f"leak_free.{split}.spearman_cosine.")
             metrics[f"leak_free.{split}.pairs"] = values["leak_free"]["pairs"]
     metrics["finetune.best_step"] = results["finetune"]["best_step"]
     curves = [point for kind, path in CURVES.items() for point in _curve(kind, read(path))]
