@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
 from splade_sts.slices import MINIMUM_SLICE, slices, unseen
-from splade_sts.statistics import COEFFICIENTS, MINIMUM_PAIRS, estimates, evidence
+from splade_sts.statistics import COEFFICIENTS, check_size, estimates, evidence
 
 MODELS = ("base", "finetuned")
 COSTS = ("flops", "index_bytes")
@@ -59,21 +59,11 @@ def add_evidence(
     """Add `evidence` (see `splade_sts.statistics.evidence`) to every split of `comparison`.
 
     Raises:
-        UserError: a split has fewer than ten pairs, or a column of scores that is constant or not finite.
+        UserError: the scores of a split hardly vary, so that there are no intervals.
     """
     for split in comparison:
-        columns = {
-            "gold": base[split]["gold"], "base predictions": base[split]["predicted"],
-            "finetuned predictions": finetuned[split]["predicted"],
-        }
-        if len(base[split]) < MINIMUM_PAIRS:
-            raise UserError(f"{split} has {len(base[split])} pairs; intervals need at least {MINIMUM_PAIRS}: use a larger split")
-        arrays = [column.to_numpy("float64") for column in columns.values()]
-        for name, array in zip(columns, arrays, strict=True):
-            if not np.isfinite(array).all():
-                raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
-            if (array == array[0]).all():
-                raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
+        columns = (base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"])
+        arrays = [column.to_numpy("float64") for column in columns]
         found = evidence(*arrays, resamples, confidence, seed)
         if not all(math.isfinite(bound) for values in found.values() for name in (*MODELS, "delta") for bound in values[name].values()):
             raise UserError(
@@ -81,6 +71,24 @@ def add_evidence(
                 "the same); use a larger split, or check the data and the model"
             )
         comparison[split]["evidence"] = found
+
+
+def check_scores(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
+    """Check that the predictions of a split allow a comparison.
+
+    Raises:
+        UserError: fewer than ten pairs, or a column of scores that is constant or not finite.
+    """
+    check_size(base, split)
+    columns = {
+        "gold scores": base["gold"], "base predictions": base["predicted"], "finetuned predictions": finetuned["predicted"],
+    }
+    for name, column in columns.items():
+        array = column.to_numpy("float64")
+        if not np.isfinite(array).all():
+            raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
+        if (array == array[0]).all():
+            raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
 
 
 def add_costs(comparison: dict[str, Any], base: dict[str, Any], finetuned: dict[str, Any]) -> None:

@@ -2,10 +2,13 @@
 
 import math
 import warnings
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from splade_sts.errors import UserError
 
 COEFFICIENTS = ("pearson_cosine", "spearman_cosine")
 MINIMUM_PAIRS = 10
@@ -132,6 +135,12 @@ def intervals(
             "low": low, "high": high, "percentile_low": percentile_low, "percentile_high": percentile_high,
         }
     return result
+
+
+def check_size(pairs: Sized, split: str) -> None:
+    """Raise `UserError` where a split has fewer than `MINIMUM_PAIRS` pairs."""
+    if len(pairs) < MINIMUM_PAIRS:
+        raise UserError(f"{split} has {len(pairs)} pairs; intervals need at least {MINIMUM_PAIRS}: use a larger split")
 
 
 def correlation(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float] | None:

@@ -4,8 +4,8 @@ import pandas as pd
 
 from splade_sts import params
 from splade_sts.comparison import (
-    MODELS, add_controls, add_costs, add_evidence, add_parts, changed_pairs, check_same_pairs, compare,
-    markdown_report, metrics_table,
+    MODELS, add_controls, add_costs, add_evidence, add_parts, changed_pairs, check_same_pairs,
+    check_scores, compare, markdown_report, metrics_table,
 )
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
@@ -28,6 +28,7 @@ def main() -> None:
     for split in SPLITS:
         tables = {"base": base, "finetuned": finetuned, "controls": controls, "data/normalized": pairs}
         check_same_pairs({name: table[split] for name, table in tables.items()}, split)
+        check_scores(base[split], finetuned[split], split)
     comparison = compare(base, finetuned)
     confidence = settings.compare.confidence
     bootstrap = (settings.compare.resamples, confidence, settings.compare.seed)

@@ -11,6 +11,7 @@ from splade_sts.evaluation import evaluate_split
 from splade_sts.files import replacing, write_json
 from splade_sts.params import flatten
 from splade_sts.retrieval import RELEVANT, retrieval_metrics
+from splade_sts.statistics import check_size
 from splade_sts.vectors import cost, keeping, tokens_per_second
 
 
@@ -23,6 +24,7 @@ def main() -> None:
         folder.mkdir()
         for split in ("validation", "test"):
             pairs = pd.read_parquet(f"data/normalized/{split}.parquet")
+            check_size(pairs, split)  # said here rather than by compare, after the training
             metrics[split], predictions = evaluate_split(
                 model, pairs, split, evaluate_params.batch_size, evaluate_params.min_sparsity_ratio,
                 evaluate_params.precision,
