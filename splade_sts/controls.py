@@ -64,7 +64,7 @@ class Bm25:
         bag = Counter(words(document))
         length = K1 * (1 - B + B * bag.total() / self.mean_length)
         total = 0.0
-        for word in set(words(query)) & set(bag):
+        for word in dict.fromkeys(words(query)):  # no set: the order of a sum decides its last digit
             known = self.containing[word]
             weight = math.log(1 + (self.sentences - known + 0.5) / (known + 0.5))
             total += weight * bag[word] * (K1 + 1) / (bag[word] + length)
