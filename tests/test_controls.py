@@ -9,6 +9,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from splade_sts.controls import Bm25, TfIdf, dense_scores, overlap, score_pairs, words
 from splade_sts.errors import UserError
+from splade_sts.params import ControlsParams
+from stages.controls import dense_folder
 
 TRAIN = pd.DataFrame(
     [("a cat sat on the mat", "the cat sat", 0.8), ("a dog ran", "the dog ran far away", 0.7), ("birds fly", "fish swim", 0.0)],
@@ -96,3 +98,12 @@ def test_dense_reference(tiny_bert, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="controls.dense_model: .* cannot be loaded"):
         dense_scores(str(tmp_path), pairs)
+
+
+def test_where_the_dense_model_lies(tmp_path):
+    """None by default; a folder as it is; one that does not exist is told by the parameter's name."""
+    assert dense_folder(ControlsParams(dense_model=None, dense_revision=None)) is None
+    assert dense_folder(ControlsParams(dense_model=str(tmp_path), dense_revision=None)) == str(tmp_path)
+    missing = ControlsParams(dense_model=str(tmp_path / "nowhere"), dense_revision=None)
+    with pytest.raises(UserError, match="controls.dense_model .*: .*nowhere not found"):
+        dense_folder(missing)
