@@ -25,8 +25,8 @@ class Vectors:
         self.seconds = 0.0
 
     def add(self, sentences: list[str], vectors: torch.Tensor) -> None:
-        """Keep `vectors`, a sparse tensor with a row for each of `sentences`."""
-        vectors = vectors.coalesce().cpu()
+        """Keep `vectors`, a tensor (dense or sparse) with a row for each of `sentences`."""
+        vectors = (vectors if vectors.is_sparse else vectors.to_sparse()).coalesce().cpu()
         entries = (vectors.values().float().numpy(), tuple(vectors.indices().numpy()))
         self.blocks.append(sparse.csr_array(entries, shape=tuple(vectors.shape)))
         self.rows |= {sentence: (len(self.blocks) - 1, row) for row, sentence in enumerate(sentences)}
