@@ -1,100 +1,109 @@
-"""One epoch of fine-tuning with its validations: the library's plain trainer against this project's, on the same machine.
+"""One epoch of fine-tuning with its validations: the library's plain trainer against this project's, alternating.
 
-    python -m benchmarks.training --workspace DIR [--precision bf16] [--steps N] [--json FILE]
+    python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25] [--rounds 1] [--results FOLDER]
 
-`--workspace` is a project in which `dvc repro base_model` has run (its data/normalized and models/base are used).
-Stock is SparseEncoderTrainer set up as in upstream's STS example (train_splade_stsbenchmark.py): random batches, the stock
-modules, an eval data set beside the evaluator. Each runs in a process of its own; prints time, peak memory, Spearman.
+`--workspace` is a project in which `dvc repro` has run (its data/normalized and models/base are used). Stock is
+SparseEncoderTrainer set up as in upstream's STS example (train_splade_stsbenchmark.py): random batches, the stock modules,
+an eval data set beside the evaluator. `--share` takes that share of the train and validation pairs, with as many validations,
+so that the proportion of training to validation stays that of an epoch. `bert-base` is a random model of bert-base's size.
 """
 
 import argparse
-import json
-import platform
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from benchmarks.common import bert_base_sized, in_process, pairs, report
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def stock(workspace: Path, precision: str, steps: int, seed: int) -> dict[str, Any]:
+def stock(
+    workspace: Path, model: Path, precision: str, share: float, batch_size: int = 16, steps: int = -1, seed: int = 1
+) -> dict[str, Any]:
+    """The library's trainer with the settings of upstream's example."""
     from datasets import Dataset
     from sentence_transformers import SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
     from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
     from sentence_transformers.sparse_encoder.losses import SparseCosineSimilarityLoss, SpladeLoss
 
-    train, validation = (pd.read_parquet(workspace / f"data/normalized/{split}.parquet") for split in ("train", "validation"))
-    model = SparseEncoder(str(workspace / "models/base"), local_files_only=True)
+    train, validation = (pairs(workspace, split, share) for split in ("train", "validation"))
+    encoder = SparseEncoder(str(model), local_files_only=True)
     evaluator = SparseEmbeddingSimilarityEvaluator(
         validation["sentence1"].tolist(), validation["sentence2"].tolist(), validation["score"].tolist(), name="validation",
         main_similarity="cosine", write_csv=False,
     )
+    evaluations = {} if steps > 0 else {
+        "eval_strategy": "steps", "eval_steps": _eval_steps(share), "save_strategy": "steps", "save_steps": _eval_steps(share),
+        "save_total_limit": 1, "save_only_model": True, "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_validation_spearman_cosine",
+    }
     with tempfile.TemporaryDirectory() as folder:
         arguments = SparseEncoderTrainingArguments(
-            output_dir=folder, num_train_epochs=1, max_steps=steps, per_device_train_batch_size=16,
+            output_dir=folder, num_train_epochs=1, max_steps=steps, per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=16, learning_rate=5e-5, bf16=precision == "bf16", use_cpu=True, seed=seed,
-            eval_strategy="steps", eval_steps=100, save_strategy="steps", save_steps=100, save_total_limit=1,
-            save_only_model=True, logging_steps=10, report_to="none", load_best_model_at_end=True,
-            metric_for_best_model="eval_validation_spearman_cosine", dataloader_pin_memory=False,
+            logging_steps=10, report_to="none", dataloader_pin_memory=False, **evaluations,
         )
         trainer = SparseEncoderTrainer(
-            model=model, args=arguments, train_dataset=Dataset.from_pandas(train, preserve_index=False),
+            model=encoder, args=arguments, train_dataset=Dataset.from_pandas(train, preserve_index=False),
             eval_dataset=Dataset.from_pandas(validation, preserve_index=False), evaluator=evaluator,
-            loss=SpladeLoss(model, SparseCosineSimilarityLoss(model), document_regularizer_weight=3e-3, use_document_regularizer_only=True),
+            loss=SpladeLoss(
+                encoder, SparseCosineSimilarityLoss(encoder), document_regularizer_weight=3e-3, use_document_regularizer_only=True
+            ),
         )
         started = time.perf_counter()
         trainer.train()
-        return {"seconds": time.perf_counter() - started, "steps": trainer.state.global_step, "best": trainer.state.best_metric}
+        return {"seconds": time.perf_counter() - started, "spearman": trainer.state.best_metric}
 
 
-def ours(workspace: Path, precision: str, steps: int, seed: int) -> dict[str, Any]:
+def ours(
+    workspace: Path, model: Path, precision: str, share: float, batch_size: int = 16, steps: int = -1, seed: int = 1
+) -> dict[str, Any]:
+    """`splade_sts.training.finetune` with the defaults of params.yaml."""
     from splade_sts import params
     from splade_sts.training import finetune
 
-    train, validation = (pd.read_parquet(workspace / f"data/normalized/{split}.parquet") for split in ("train", "validation"))
-    settings = params.load(ROOT / "params.yaml").train.model_copy(update={"precision": precision, "seed": seed})
+    train, validation = (pairs(workspace, split, share) for split in ("train", "validation"))
+    changes: dict[str, Any] = {"precision": precision, "seed": seed, "batch_size": batch_size, "eval_steps": _eval_steps(share)}
     if steps > 0:
-        settings = settings.model_copy(update={"epochs": steps / -(-len(train) // settings.batch_size)})
+        validation = validation[:16]
+        changes |= {"epochs": steps * batch_size / len(train), "eval_steps": steps}
+    settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
     started = time.perf_counter()
-    _, _, summary = finetune(workspace / "models/base", train, validation, settings)
-    return {"seconds": time.perf_counter() - started, "steps": summary["steps"], "best": summary["validation"]["spearman_cosine"]}
+    _, _, summary = finetune(model, train, validation, settings)
+    return {"seconds": time.perf_counter() - started, "spearman": summary["validation"]["spearman_cosine"]}
+
+
+def _eval_steps(share: float) -> int:
+    return max(1, round(100 * share))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-    parser.add_argument("--steps", type=int, default=-1, help="stop after so many steps (one epoch)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--only", choices=("stock", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--workspace", type=Path, default=ROOT)
+    parser.add_argument("--model", choices=("base", "bert-base"), default="base")
+    parser.add_argument("--share", type=float, default=0.25, help="share of the pairs, for training and validation (0.25)")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
-    if arguments.only:
-        run = {"stock": stock, "ours": ours}[arguments.only]
-        result = run(arguments.workspace, arguments.precision, arguments.steps, arguments.seed)
-        result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print("\n" + json.dumps(result))
-        return
-    results = {}
-    for kind in ("ours", "stock"):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--only", kind], cwd=ROOT, check=True,
-            stdout=subprocess.PIPE, text=True,
-        )
-        results[kind] = json.loads(done.stdout.splitlines()[-1])
-        print(f"{kind}: " + ", ".join(f"{key} {value:.4g}" for key, value in results[kind].items()), flush=True)
-    ratio = results["stock"]["seconds"] / results["ours"]["seconds"]
-    memory = results["ours"]["peak_memory_mib"] / results["stock"]["peak_memory_mib"]
-    print(f"{arguments.precision}: {ratio:.2f} times as fast as stock, with {100 * memory:.0f} % of its peak memory")
-    if arguments.json:
-        content = {"precision": arguments.precision, **results, "speedup": ratio, "python": platform.python_version()}
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = arguments.workspace.resolve()
+        model = workspace / "models/base" if arguments.model == "base" else bert_base_sized(workspace, Path(folder))
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(arguments.rounds):
+            for name, job, precision in (
+                ("ours bf16", ours, "bf16"), ("stock bf16", stock, "bf16"), ("stock fp32", stock, "fp32"),
+            ):
+                found = in_process(job, workspace=workspace, model=model, precision=precision, share=arguments.share)
+                runs.setdefault(name, []).append(found)
+                print(f"{name}: {found}", flush=True)
+    fastest = min(run["seconds"] for run in runs["ours bf16"])
+    rows = []
+    for name, found in runs.items():
+        best = min(found, key=lambda run: run["seconds"])
+        rows.append({"run": name, **best, "times ours": best["seconds"] / fastest})
+    report(f"training-{arguments.model}", rows, arguments.results)
 
 
 if __name__ == "__main__":

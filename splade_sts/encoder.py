@@ -4,8 +4,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from sentence_transformers import SparseEncoder
+from torch import Tensor
+from tqdm.auto import trange
+
+# Batches between two conversions to sparse rows.
+PART_BATCHES = 8
 
 # PyTorch's remarks on its sparse tensors, which no user of ours can act on.
 warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
@@ -22,3 +28,38 @@ def load_encoder(folder: str | Path, **kwargs: Any) -> SparseEncoder:
     return SparseEncoder(
         str(folder), similarity_fn_name="cosine", local_files_only=True, trust_remote_code=False, **kwargs
     )
+
+
+def encode_distinct(
+    model: SparseEncoder, sentences: list[str], batch_size: int, max_active_dims: int | None = None,
+    show_progress_bar: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Encode each distinct sentence once, sentences of similar length together.
+
+    Args:
+        model: the encoder.
+        sentences: any number of sentences, repeated or not.
+        batch_size: sentences encoded at once.
+        max_active_dims: keep only so many of a sentence's largest dimensions; None keeps all.
+        show_progress_bar: print one bar over the distinct sentences.
+
+    Returns:
+        The vectors of the distinct sentences, a coalesced sparse float32 tensor (distinct, vocabulary) on the CPU, and the
+        row of each sentence in it, int64 (sentences,).
+    """
+    distinct = list(dict.fromkeys(sentences))
+    if not distinct:
+        return torch.empty(0, model.get_embedding_dimension()).to_sparse(), torch.empty(0, dtype=torch.int64)
+    lengths = [len(ids) for ids in model.tokenizer(distinct, truncation=True, max_length=model.max_seq_length)["input_ids"]]
+    order = sorted(range(len(distinct)), key=lambda number: -lengths[number])
+    rows = {distinct[number]: row for row, number in enumerate(order)}
+    parts = []
+    # a part is held as dense rows: PART_BATCHES * batch_size * vocabulary * 4 bytes
+    for start in trange(0, len(order), PART_BATCHES * batch_size, desc="Encoding", disable=not show_progress_bar):
+        part = [distinct[number] for number in order[start : start + PART_BATCHES * batch_size]]
+        vectors = model.encode(
+            part, batch_size=batch_size, convert_to_sparse_tensor=False, save_to_cpu=True, show_progress_bar=False,
+            max_active_dims=max_active_dims,
+        )
+        parts.append(vectors.to_sparse())
+    return torch.cat(parts).coalesce(), torch.tensor([rows[sentence] for sentence in sentences])

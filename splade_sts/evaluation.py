@@ -8,6 +8,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 from sentence_transformers.util import pairwise_cos_sim
 
+from splade_sts.encoder import encode_distinct
 from splade_sts.errors import UserError
 from splade_sts.fused_head import fused
 
@@ -15,9 +16,9 @@ METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
 
 
 class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
-    """The library's evaluator for cosine similarity, which also keeps the embeddings of the last call.
+    """The library's evaluator for cosine similarity, which encodes each distinct sentence once and keeps the embeddings.
 
-    `embeddings` then holds two sparse float32 tensors of shape (pairs, vocabulary).
+    After a call, `embeddings` holds two sparse float32 tensors of shape (pairs, vocabulary).
     """
 
     def __init__(self, pairs: pd.DataFrame, name: str, batch_size: int, show_progress_bar: bool = False):
@@ -28,12 +29,16 @@ class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
         self.embeddings: list[torch.Tensor] = []
 
     def __call__(self, model: SparseEncoder, *args, **kwargs) -> dict[str, float]:
-        self.embeddings = []
+        vectors, rows = encode_distinct(
+            model, [*self.sentences1, *self.sentences2], self.batch_size, show_progress_bar=self.show_progress_bar
+        )
+        self.embeddings = [vectors.index_select(0, side) for side in rows.split(len(self.sentences1))]
         return super().__call__(model, *args, **kwargs)
 
     def embed_inputs(self, model: SparseEncoder, sentences: list[str], **kwargs) -> torch.Tensor:
-        embeddings = super().embed_inputs(model, sentences, **kwargs)
-        self.embeddings.append(embeddings)
+        embeddings = self.embeddings[0 if sentences is self.sentences1 else 1]
+        for name, value in model.sparsity(embeddings).items():
+            self.sparsity_stats[name].append(value)
         return embeddings
 
 
@@ -76,13 +81,8 @@ def score_pairs(model: SparseEncoder, pairs: pd.DataFrame, batch_size: int = 32)
     Returns:
         `sentence1`, `sentence2` and the columns from `predicted` on that `evaluate_split` describes.
     """
-    first, second = (
-        model.encode(
-            pairs[column].tolist(), batch_size=batch_size, convert_to_sparse_tensor=True, save_to_cpu=True,
-            show_progress_bar=False,
-        ).coalesce()
-        for column in ("sentence1", "sentence2")
-    )
+    vectors, rows = encode_distinct(model, [*pairs["sentence1"], *pairs["sentence2"]], batch_size)
+    first, second = (vectors.index_select(0, side).coalesce() for side in rows.split(len(pairs)))
     return pd.concat([pairs[["sentence1", "sentence2"]], _pair_table(model, first, second)], axis=1)
 
 

@@ -27,7 +27,8 @@ from transformers.utils import is_torch_bf16_gpu_available
 from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
-from splade_sts.fused_head import fused
+from splade_sts.fused_head import fused, has_native_bfloat16
+from splade_sts.memory import keep_freed_memory, recomputing_large_batches
 from splade_sts.params import TrainParams
 from splade_sts.sampler import LengthGroupedBatchSampler, pair_lengths
 
@@ -51,7 +52,7 @@ def resolve_precision(precision: str) -> str:
         if precision == "bf16" and not has_bf16:
             raise UserError("train.precision is bf16, which this GPU does not have; set it to auto or fp32")
     else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        has_bf16 = has_native_bfloat16()
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"
     return precision
@@ -124,6 +125,7 @@ def finetune(
     Raises:
         UserError: training diverged or the model collapsed, or the precision cannot be had.
     """
+    keep_freed_memory()
     precision = resolve_precision(params.precision)
     model = load_encoder(folder)
     loss = SpladeLoss(
@@ -151,7 +153,7 @@ def finetune(
             evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
             callbacks=[schedule, LastStepCallback()], on_point=on_point, group_by_length=params.group_by_length,
         )
-        with fused(model):
+        with fused(model), recomputing_large_batches(model):
             trainer.train()
         if any(not pd.notna(point["loss"]) for point in trainer.training_curve):
             raise UserError("training diverged: the loss is not finite; lower train.learning_rate")

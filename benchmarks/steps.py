@@ -1,0 +1,80 @@
+"""The training step at bert-base size: its share of the GEMM peak, and peak memory against the library's trainer.
+
+    python -m benchmarks.steps [--workspace DIR] [--results FOLDER]
+
+`--workspace` is a project in which `dvc repro` has run. Operations are counted by PyTorch's FlopCounterMode in a run of its
+own, so that counting does not slow what is timed.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import bert_base_sized, gemm_peak, in_process, pairs, report
+from benchmarks.training import ours, stock
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, Any]:
+    """Seconds, or operations, of the steps after the first four.
+
+    The learning rate is 0: the random model keeps its active dims, as a real one would.
+    """
+    from contextlib import nullcontext
+
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from splade_sts import params
+    from splade_sts.training import finetune
+
+    changes = {"precision": "bf16", "epochs": count * 16 / len(pairs(workspace, "train")), "eval_steps": count, "logging_steps": 4, "learning_rate": 0.0}
+    settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
+    mode = FlopCounterMode(display=False) if counted else nullcontext()
+    points: list[float] = []
+
+    def on_point(kind: str, point: dict[str, Any]) -> None:
+        if kind == "train":
+            points.append(mode.get_total_flops() if counted else time.perf_counter())
+
+    with mode:
+        finetune(model, pairs(workspace, "train"), pairs(workspace, "validation")[:16], settings, on_point=on_point)
+    return {"total": points[-1] - points[0], "steps": 4 * (len(points) - 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path, default=ROOT)
+    parser.add_argument("--count", type=int, default=24, help="steps (24)")
+    parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
+    arguments = parser.parse_args()
+    workspace = arguments.workspace.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        model = bert_base_sized(workspace, Path(folder))
+        peak = in_process(gemm_peak, precision="bf16")["flops"]
+        timed = in_process(steps, workspace=workspace, model=model, count=arguments.count, counted=False)
+        counted = in_process(steps, workspace=workspace, model=model, count=arguments.count, counted=True)
+        rate = counted["total"] / timed["total"]
+        report(
+            "step",
+            [{
+                "seconds per step": timed["total"] / timed["steps"], "TFLOP per step": counted["total"] / counted["steps"] / 1e12,
+                "GFLOP/s": rate / 1e9, "peak GFLOP/s": peak / 1e9, "share of the peak": rate / peak,
+            }],
+            arguments.results,
+        )
+        rows = []
+        for name, job, batch_size in (("stock, batch 64", stock, 64), ("ours, batch 64", ours, 64), ("ours, batch 256", ours, 256)):
+            count = 128 // batch_size + 1
+            found = in_process(
+                job, workspace=workspace, model=model, precision="bf16", share=1.0, batch_size=batch_size, steps=count
+            )
+            rows.append({"run": name, "steps": count, "peak memory GiB": found["peak_memory_mib"] / 1024})
+            print(rows[-1], flush=True)
+    report("memory", rows, arguments.results)
+
+
+if __name__ == "__main__":
+    main()
