@@ -1,4 +1,4 @@
-"""Command line: python -m splade_sts score | sync | ui | verify."""
+"""Command line: python -m splade_sts score | seeds | sync | ui | verify."""
 
 import argparse
 import os
@@ -54,6 +54,14 @@ def score(arguments: argparse.Namespace) -> None:
     print(as_json(scored) if arguments.json else as_text(scored))
 
 
+def seeds(arguments: argparse.Namespace) -> None:
+    """Sum up runs that differ in train.seed alone: every seed, their mean, standard deviation and interval."""
+    from splade_sts.seeds import as_json, as_text, seed_summary
+
+    summary = seed_summary(arguments.run, params.load().compare.confidence)
+    print(as_json(summary) if arguments.json else as_text(summary))
+
+
 def verify(arguments: argparse.Namespace) -> None:
     """Re-run the pipeline in a clean clone of HEAD and say, output by output, whether the committed dvc.lock came out."""
     from tabulate import tabulate
@@ -92,6 +100,10 @@ def main() -> None:
     )
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(function=score)
+    command = commands.add_parser("seeds", help=seeds.__doc__, description=seeds.__doc__)
+    command.add_argument("run", nargs="+", help="DVC experiments, or Git revisions with committed results")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(function=seeds)
     command = commands.add_parser("sync", help=sync.__doc__, description=sync.__doc__)
     command.add_argument(
         "experiment", nargs="*", help="DVC experiments; without any: all of them, the workspace and every commit of the branch"

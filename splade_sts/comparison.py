@@ -1,5 +1,9 @@
-"""Base against fine-tuned, from the two tables of predictions alone (no model, no torch)."""
+"""Base against fine-tuned, from tables of predictions alone (no model, no torch)."""
 
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,9 +11,15 @@ import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
-from splade_sts.statistics import MINIMUM_PAIRS, evidence
+from splade_sts.slices import MINIMUM_SLICE, slices, unseen
+from splade_sts.statistics import COEFFICIENTS, check_size, estimates, evidence
 
 MODELS = ("base", "finetuned")
+COSTS = ("flops", "index_bytes")
+# What the worked examples of BCa take (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 14).
+SLICE_RESAMPLES = 2000
+DIGITS = {"active_dims": ".1f", "index_bytes": ".0f", "flops": ".3f"}
+RETRIEVAL = ("mrr_at_10", "ndcg_at_10", "recall_at_10")
 
 
 def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
@@ -28,17 +38,17 @@ def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def compare(base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """`{split: {base, finetuned, delta: {metric: value}}}`, delta being finetuned minus base.
+    """`{split: {pairs, base, finetuned, delta: {metric: value}}}`, delta being finetuned minus base.
 
     Raises:
         UserError: the two tables of a split hold different pairs.
     """
     result = {}
     for split in base:
-        _check_same_pairs(base[split], finetuned[split], split)
+        check_same_pairs({"base": base[split], "finetuned": finetuned[split]}, split)
         metrics = {"base": split_metrics(base[split]), "finetuned": split_metrics(finetuned[split])}
         delta = {name: metrics["finetuned"][name] - metrics["base"][name] for name in metrics["base"]}
-        result[split] = {**metrics, "delta": delta}
+        result[split] = {"pairs": len(base[split]), **metrics, "delta": delta}
     return result
 
 
@@ -49,30 +59,148 @@ def add_evidence(
     """Add `evidence` (see `splade_sts.statistics.evidence`) to every split of `comparison`.
 
     Raises:
-        UserError: a split has fewer than ten pairs, or a column of scores that is constant or not finite.
+        UserError: the scores of a split hardly vary, so that there are no intervals.
     """
     for split in comparison:
-        columns = {
-            "gold": base[split]["gold"], "base predictions": base[split]["predicted"],
-            "finetuned predictions": finetuned[split]["predicted"],
+        columns = (base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"])
+        arrays = [column.to_numpy("float64") for column in columns]
+        found = evidence(*arrays, resamples, confidence, seed)
+        if not all(math.isfinite(bound) for values in found.values() for name in (*MODELS, "delta") for bound in values[name].values()):
+            raise UserError(
+                f"{split}: {len(arrays[0])} pairs with almost all scores the same give no intervals (in some resamples all are "
+                "the same); use a larger split, or check the data and the model"
+            )
+        comparison[split]["evidence"] = found
+
+
+def check_scores(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
+    """Check that the predictions of a split allow a comparison.
+
+    Raises:
+        UserError: fewer than ten pairs, or a column of scores that is constant or not finite.
+    """
+    check_size(base, split)
+    columns = {
+        "gold scores": base["gold"], "base predictions": base["predicted"], "finetuned predictions": finetuned["predicted"],
+    }
+    for name, column in columns.items():
+        array = column.to_numpy("float64")
+        if not np.isfinite(array).all():
+            raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
+        if (array == array[0]).all():
+            raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
+
+
+def add_costs(comparison: dict[str, Any], base: dict[str, Any], finetuned: dict[str, Any]) -> None:
+    """Add what the evaluations measured on the vectors: `flops`, `index_bytes`, and `retrieval` where there is one.
+
+    Args:
+        comparison: of `compare`.
+        base, finetuned: content of metrics/base.json and metrics/finetuned.json.
+    """
+    for split, values in comparison.items():
+        found = (base[split], finetuned[split])
+        for name in COSTS:
+            _add_metric(values, name, *(metrics[name] for metrics in found))
+        if all("retrieval" in metrics for metrics in found):
+            values["retrieval"] = {"queries": found[0]["retrieval"]["queries"], "documents": found[0]["retrieval"]["documents"]}
+            values["retrieval"] |= {model: {} for model in (*MODELS, "delta")}
+            for name in RETRIEVAL:
+                _add_metric(values["retrieval"], name, *(metrics["retrieval"][name] for metrics in found))
+
+
+def _add_metric(values: dict[str, Any], name: str, base: float, finetuned: float) -> None:
+    values["base"][name], values["finetuned"][name], values["delta"][name] = base, finetuned, finetuned - base
+
+
+def add_controls(
+    comparison: dict[str, Any], controls: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
+    resamples: int, confidence: float, seed: int,
+) -> None:
+    """Add `controls` to every split: `{control: {pearson, spearman, pearson_gain, spearman_gain: {value, low, high}}}`.
+
+    A gain is the fine-tuned model's coefficient minus the control's, on the same resamples. A control whose scores are all
+    the same has no correlation and is left out.
+    """
+    for split, values in comparison.items():
+        scores = {name: controls[split][name].to_numpy("float64") for name in controls[split].columns[3:]}
+        gold, encoder = (finetuned[split][column].to_numpy("float64") for column in ("gold", "predicted"))
+        gains = {f"{name} gain": ("finetuned", name) for name in scores}
+        found = estimates(gold, {**scores, "finetuned": encoder}, gains, resamples, confidence, seed)
+        values["controls"] = {
+            name: {
+                coefficient.removesuffix("_cosine") + suffix: found[name + suffix.replace("_", " ")][coefficient]
+                for suffix in ("", "_gain") for coefficient in COEFFICIENTS
+            }
+            for name in scores if f"{name} gain" in found
         }
-        if len(base[split]) < MINIMUM_PAIRS:
-            raise UserError(f"{split} has {len(base[split])} pairs; intervals need at least {MINIMUM_PAIRS}: use a larger split")
-        arrays = [column.to_numpy("float64") for column in columns.values()]
-        for name, array in zip(columns, arrays, strict=True):
-            if not np.isfinite(array).all():
-                raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
-            if (array == array[0]).all():
-                raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
-        comparison[split]["evidence"] = evidence(*arrays, resamples, confidence, seed)
 
 
-def _check_same_pairs(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> None:
-    columns = ["sentence1", "sentence2", "gold"]
-    if not base[columns].equals(finetuned[columns]):
+def add_parts(
+    comparison: dict[str, Any], base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
+    train: pd.DataFrame, pairs: dict[str, pd.DataFrame], overlap: dict[str, pd.Series],
+    resamples: int, confidence: float, seed: int,
+) -> None:
+    """Add to every split `leak_free` (the pairs no sentence of which occurs in train) and `slices` ({by: {slice: part}}).
+
+    A part is `{pairs, enough, coefficient: {base, finetuned, delta, low, high}}`, with the interval of delta; where there are
+    fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and nothing else
+    is said. Slices hold Spearman alone and are resampled `SLICE_RESAMPLES` times at most.
+
+    Args:
+        comparison: of `compare`.
+        base, finetuned: predictions by split.
+        train: normalized pairs of train.
+        pairs: normalized pairs by split.
+        overlap: word overlap of the pairs by split, see `splade_sts.slices.slices`.
+        resamples, confidence, seed: of the bootstrap.
+    """
+    for split, values in comparison.items():
+        columns = [base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"]]
+        gold, *predicted = (column.to_numpy("float64") for column in columns)
+
+        def part(chosen: np.ndarray, resamples: int, coefficients: Sequence[str]) -> dict[str, Any]:
+            scores = {model: scores[chosen] for model, scores in zip(MODELS, predicted, strict=True)}
+            found, count = {}, int(chosen.sum())
+            if count >= MINIMUM_SLICE:
+                found = estimates(gold[chosen], scores, {"delta": ("finetuned", "base")}, resamples, confidence, seed)
+            if "delta" not in found:
+                return {"pairs": count, "enough": False}
+            return {"pairs": count, "enough": True, **{coefficient: _compact(found, coefficient) for coefficient in coefficients}}
+
+        values["leak_free"] = part(unseen(pairs[split], train).to_numpy(), resamples, COEFFICIENTS)
+        values["slices"] = {
+            by: {
+                str(name): part((member == name).to_numpy(), min(resamples, SLICE_RESAMPLES), ["spearman_cosine"])
+                for name in member.cat.categories
+            }
+            for by, member in slices(pairs[split], overlap[split]).items()
+        }
+
+
+def _compact(found: dict[str, Any], coefficient: str) -> dict[str, float]:
+    values = {name: found[name][coefficient]["value"] for name in (*MODELS, "delta")}
+    return {**values, "low": found["delta"][coefficient]["low"], "high": found["delta"][coefficient]["high"]}
+
+
+def pairs_digest(pairs: pd.DataFrame) -> str:
+    """SHA-256 over the sentences and gold scores (`gold`, or `score`) of `pairs` in their order: 64 hexadecimal digits."""
+    gold = pairs["gold" if "gold" in pairs else "score"].astype("float64")
+    table = pd.DataFrame({"sentence1": pairs["sentence1"], "sentence2": pairs["sentence2"], "gold": gold})
+    return hashlib.sha256(table.to_json(orient="values", double_precision=15).encode()).hexdigest()
+
+
+def check_same_pairs(tables: dict[str, pd.DataFrame], split: str) -> None:
+    """Check that all `tables`, given by what they are of, hold the same pairs and gold scores in the same order.
+
+    Raises:
+        UserError: they do not; names the digest of each.
+    """
+    digests = {name: pairs_digest(table) for name, table in tables.items()}
+    if len(set(digests.values())) > 1:
+        shown = ", ".join(f"{name} {digest[:12]} ({len(tables[name])} pairs)" for name, digest in digests.items())
         raise UserError(
-            f"{split}: the predictions of base and finetuned are of different pairs; "
-            "run dvc repro, which evaluates both models on the same data"
+            f"{split}: the predictions are of different pairs: {shown}; run dvc repro, which scores the same data with all of them"
         )
 
 
@@ -127,14 +255,34 @@ def _interval(found: dict[str, Any] | None) -> str:
 
 
 def _number(metric: str, value: float, sign: str = "") -> str:
-    return format(value, f"{sign}.1f" if metric == "active_dims" else f"{sign}.4f")
+    return format(value, sign + DIGITS.get(metric, ".4f"))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the report: its title, how to read it, the names of its columns and its cells.
+
+    The first `labels` columns are text, the others numbers.
+    """
+
+    title: str
+    reading: str
+    columns: list[str]
+    rows: list[list[str]]
+    labels: int
 
 
 def markdown_report(
-    verdict: str, comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]]
+    verdict: str, comparison: dict[str, Any], changed: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+    sections: Sequence[Section] = (),
 ) -> str:
-    """The report for pull requests: the verdict in one line, the table, then the pairs that changed most on each split."""
+    """The report for pull requests: verdict, metrics, the `sections`, then the pairs that changed most on each split."""
     parts = ["# Base against fine-tuned", "", verdict, "", metrics_table(comparison), ""]
+    for section in sections:
+        table = pd.DataFrame([[_cell(cell) for cell in row] for row in section.rows], columns=section.columns)
+        align = ["left"] * section.labels + ["right"] * (len(section.columns) - section.labels)
+        parts += [f"## {section.title}", "", section.reading, ""]
+        parts += [table.to_markdown(index=False, disable_numparse=True, colalign=align), ""]
     for split, tables in changed.items():
         for title, table in zip(("gained", "lost"), tables, strict=True):
             parts += [f"## {split}: pairs that {title} most", ""]

@@ -17,33 +17,37 @@ INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 HISTOGRAM_BINS = 10
 
 
-def normalize_split(raw: pd.DataFrame, where: str, columns: dict[str, str | int], score_range: list[float]) -> pd.DataFrame:
+def normalize_split(
+    raw: pd.DataFrame, where: str, columns: dict[str, str | int | None], score_range: list[float]
+) -> pd.DataFrame:
     """Normalized pairs of one split.
 
     Args:
         raw: the rows as they came.
         where: name of the file for messages.
-        columns: where `sentence1`, `sentence2` and `score` stand: a column's name, or its number from 0.
+        columns: where `sentence1`, `sentence2`, `score` and, optionally, `genre` stand: a column's name, or its number
+            from 0; None for no genre.
         score_range: lowest and highest score of the source, mapped to 0 and 1.
 
     Returns:
-        `sentence1`, `sentence2` (Unicode NFC, outer white space stripped) and `score` (float64 in [0, 1]), in the
-        order of `raw`.
+        `sentence1`, `sentence2` (Unicode NFC, outer white space stripped), `score` (float64 in [0, 1]) and, where it is
+        asked for, `genre` (text like the sentences), in the order of `raw`.
 
     Raises:
         UserError: a column is missing, or any row has an empty sentence or a score that is empty, no number or
             outside `score_range`; counts all bad rows and shows the first ten.
     """
     low, high = score_range
-    picked = {field: _column(raw, where, field, column) for field, column in columns.items()}
+    picked = {field: _column(raw, where, field, column) for field, column in columns.items() if column is not None}
+    texts_of = [field for field in ("sentence1", "sentence2", "genre") if field in picked]
     problems: list[str] = []
     rows = []
-    triples = zip(picked["sentence1"], picked["sentence2"], picked["score"], strict=True)
-    for number, (sentence1, sentence2, score) in enumerate(triples, start=1):
-        texts = [_text(sentence1), _text(sentence2)]
+    records = zip(picked["score"], *(picked[field] for field in texts_of), strict=True)
+    for number, (score, *originals) in enumerate(records, start=1):
+        texts = [_text(original) for original in originals]
         value = _score(score)
         found = []
-        for field, original, text in zip(("sentence1", "sentence2"), (sentence1, sentence2), texts, strict=True):
+        for field, original, text in zip(texts_of, originals, texts, strict=True):
             if text is None:
                 found.append(f"{field} is {reprlib.repr(original)}; expected text that is not empty")
         if value is None or not low <= value <= high:
@@ -51,12 +55,12 @@ def normalize_split(raw: pd.DataFrame, where: str, columns: dict[str, str | int]
         if found:
             problems.append(f"row {number}: " + "; ".join(found))
         else:
-            rows.append((*texts, (value - low) / (high - low)))
+            rows.append((*texts[:2], (value - low) / (high - low), *texts[2:]))
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
         raise UserError(f"{where}: {len(problems)} of {len(raw)} rows are bad:\n  " + "\n  ".join(shown))
-    return pd.DataFrame(rows, columns=["sentence1", "sentence2", "score"]).astype({"score": "float64"})
+    return pd.DataFrame(rows, columns=["sentence1", "sentence2", "score", *texts_of[2:]]).astype({"score": "float64"})
 
 
 def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> list[Any]:

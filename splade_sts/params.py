@@ -44,6 +44,7 @@ class ColumnsParams(Section):
     sentence1: str | int
     sentence2: str | int
     score: str | int
+    genre: str | int | None
 
 
 class DataParams(Section):
@@ -88,6 +89,11 @@ class EvaluateParams(Section):
     min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
 
 
+class ControlsParams(Section):
+    dense_model: Annotated[str, Field(min_length=1)] | None
+    dense_revision: str | None
+
+
 class TrainParams(Section):
     loss: Literal["cosine", "cosent", "angle"]
     epochs: Annotated[Number, Field(gt=0)]
@@ -123,6 +129,7 @@ class Params(Section):
     data: DataParams
     model: ModelParams
     evaluate: EvaluateParams
+    controls: ControlsParams
     train: TrainParams
     compare: CompareParams
     tracking: TrackingParams

@@ -1,66 +1,184 @@
 """Is a difference between two correlations with the same gold scores more than chance? Intervals and a test."""
 
 import math
+import warnings
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from splade_sts.errors import UserError
+
 COEFFICIENTS = ("pearson_cosine", "spearman_cosine")
-MODELS = ("base", "finetuned", "delta")
 MINIMUM_PAIRS = 10
+BATCH = 256  # resamples computed at once: their counts fit into the processor's cache
+
+Scores = dict[str, np.ndarray]
 
 
-def _pearson(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    x = x - x.mean(axis, keepdims=True)
-    y = y - y.mean(axis, keepdims=True)
-    return (x * y).sum(axis) / np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
+class _Ranks:
+    """Average ranks of a variable in resamples, without sorting the resamples.
+
+    A resample is a count for every pair. With the pairs in order of the variable, a running sum of the counts is the number
+    of drawn values that are not larger; tied values share the middle of their places.
+    """
+
+    def __init__(self, values: np.ndarray):
+        self.order = np.argsort(values, kind="stable")
+        _, self.starts, group = np.unique(values[self.order], return_index=True, return_inverse=True)
+        self.place = np.empty_like(group)
+        self.place[self.order] = group
+        self.tied = len(self.starts) < len(values)
+
+    def of(self, counts: np.ndarray) -> np.ndarray:
+        """Ranks of all pairs in the resamples whose `counts` (resamples, pairs) are given, less their mean."""
+        copies = counts.take(self.order, axis=1)
+        if self.tied:
+            copies = np.add.reduceat(copies, self.starts, axis=1)
+        ranks = np.cumsum(copies, axis=1)
+        ranks -= (copies + ranks[:, -1:]) / 2
+        return ranks.take(self.place, axis=1)
 
 
-def _correlations(gold: np.ndarray, base: np.ndarray, finetuned: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Pearson of base, finetuned and their difference, then Spearman of the same: (6, ...)."""
-    rows = []
-    for values in ((gold, base, finetuned), [stats.rankdata(v, axis=axis) for v in (gold, base, finetuned)]):
-        first, second = _pearson(values[0], values[1], axis), _pearson(values[0], values[2], axis)
-        rows += [first, second, second - first]
-    return np.stack(rows)
+class _Correlations:
+    """Pearson and Spearman of every prediction with gold, and differences between them, on resamples given as indices.
+
+    Called with indices of shape (..., drawn) it gives an array of shape (rows, ...): Pearson of the predictions and their
+    differences, then Spearman of the same.
+    """
+
+    def __init__(self, gold: np.ndarray, predictions: Scores, differences: dict[str, tuple[str, str]]):
+        variables = [np.asarray(values, dtype=np.float64) for values in (gold, *predictions.values())]
+        self.values = [values - values.mean() for values in variables]  # so that sums of squares lose no digits
+        self.ranks = [_Ranks(values) for values in variables]
+        names = list(predictions)
+        self.differences = [(names.index(first), names.index(second)) for first, second in differences.values()]
+
+    def __call__(self, indices: np.ndarray, axis: int = -1) -> np.ndarray:
+        drawn = indices.reshape(-1, indices.shape[-1])
+        pairs = len(self.values[0])
+        counts = np.stack([np.bincount(row, minlength=pairs) for row in drawn]).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):  # no correlation where all drawn values are equal: NaN
+            rows = [*self._pearson(counts, drawn.shape[1]), *self._spearman(counts)]
+        return np.stack(rows).reshape(-1, *indices.shape[:-1])
+
+    def _and_differences(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        return rows + [rows[first] - rows[second] for first, second in self.differences]
+
+    def _pearson(self, counts: np.ndarray, drawn: int) -> list[np.ndarray]:
+        gold, *others = self.values
+        means = [_dot(counts, values) / drawn for values in self.values]
+        spreads = [
+            np.sqrt(_dot(counts, values * values) / drawn - mean * mean)
+            for values, mean in zip(self.values, means, strict=True)
+        ]
+        products = [_dot(counts, gold * values) / drawn for values in others]
+        return self._and_differences([
+            (product - means[0] * mean) / (spreads[0] * spread)
+            for product, mean, spread in zip(products, means[1:], spreads[1:], strict=True)
+        ])
+
+    def _spearman(self, counts: np.ndarray) -> list[np.ndarray]:
+        gold, *others = (ranks.of(counts) for ranks in self.ranks)
+        weighted = counts * gold
+        spread = np.sqrt(_dot(weighted, gold))
+        return self._and_differences([
+            _dot(weighted, ranks) / (spread * np.sqrt(_dot(counts * ranks, ranks))) for ranks in others
+        ])
 
 
-def bootstrap(
-    gold: np.ndarray, base: np.ndarray, finetuned: np.ndarray, resamples: int, confidence: float, seed: int
+def _dot(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Inner product of every row with `values`, or with the same row of it; without the threads of BLAS."""
+    return np.einsum("rp,rp->r" if values.ndim == 2 else "rp,p->r", rows, values)
+
+
+def intervals(
+    gold: np.ndarray, predictions: Scores, differences: dict[str, tuple[str, str]],
+    resamples: int, confidence: float, seed: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Paired bootstrap intervals: pairs are drawn with replacement, each with its gold and both predicted scores.
+    """Paired bootstrap intervals: pairs are drawn with replacement, each with its gold and all its predicted scores.
 
     `scipy.stats.bootstrap` with method BCa (Efron 1987, "Better Bootstrap Confidence Intervals"), and the percentile
     interval from the same resamples.
 
     Args:
-        gold, base, finetuned: float (pairs,).
+        gold: float (pairs,), finite.
+        predictions: scores to correlate with gold, by name, each float (pairs,), finite.
+        differences: differences of those correlations: name -> (first, second), standing for first - second.
         resamples: number of resamples.
         confidence: level of the intervals, between 0 and 1.
         seed: of the resampling.
 
     Returns:
-        `{coefficient: {base | finetuned | delta: {low, high, percentile_low, percentile_high}}}`.
+        `{coefficient: {name of a prediction or difference: {low, high, percentile_low, percentile_high}}}`. Bounds are NaN
+        where a correlation is undefined in some resample, which happens where almost all scores are the same.
     """
-    samples = tuple(np.asarray(values, dtype=np.float64) for values in (gold, base, finetuned))
-    settings = {"paired": True, "vectorized": True, "axis": -1, "confidence_level": confidence}
-    bca = stats.bootstrap(
-        samples, _correlations, n_resamples=resamples, batch=250, method="BCa", rng=np.random.default_rng(seed), **settings
-    )
-    percentile = stats.bootstrap(
-        samples, _correlations, n_resamples=0, method="percentile", bootstrap_result=bca, **settings
-    ).confidence_interval
+    settings = {"vectorized": True, "axis": -1, "confidence_level": confidence}
+    data, statistic = (np.arange(len(gold)),), _Correlations(gold, predictions, differences)
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # a constant difference: handled below
+        bca = stats.bootstrap(
+            data, statistic, n_resamples=resamples, batch=BATCH, method="BCa", rng=np.random.default_rng(seed), **settings
+        )
+        percentile = stats.bootstrap(
+            data, statistic, n_resamples=0, method="percentile", bootstrap_result=bca, **settings
+        ).confidence_interval
     result: dict[str, dict[str, dict[str, float]]] = {}
-    for number, (coefficient, model) in enumerate((c, m) for c in COEFFICIENTS for m in MODELS):
+    names = [*predictions, *differences]
+    for number, (coefficient, name) in enumerate((c, n) for c in COEFFICIENTS for n in names):
         low, high = (float(bound[number]) for bound in bca.confidence_interval)
         percentile_low, percentile_high = (float(bound[number]) for bound in percentile)
         if not (math.isfinite(low) and math.isfinite(high)):  # BCa has no value where every resample agrees
             low, high = percentile_low, percentile_high
-        result.setdefault(coefficient, {})[model] = {
+        result.setdefault(coefficient, {})[name] = {
             "low": low, "high": high, "percentile_low": percentile_low, "percentile_high": percentile_high,
         }
     return result
+
+
+def check_size(pairs: Sized, split: str) -> None:
+    """Raise `UserError` where a split has fewer than `MINIMUM_PAIRS` pairs."""
+    if len(pairs) < MINIMUM_PAIRS:
+        raise UserError(f"{split} has {len(pairs)} pairs; intervals need at least {MINIMUM_PAIRS}: use a larger split")
+
+
+def correlation(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float] | None:
+    """Both coefficients of `predicted` with `gold`; None where one of the two holds a single value, so that there is none."""
+    if np.ptp(gold) == 0 or np.ptp(predicted) == 0:
+        return None
+    return {
+        name: float(correlate(gold, predicted)[0])
+        for name, correlate in zip(COEFFICIENTS, (stats.pearsonr, stats.spearmanr), strict=True)
+    }
+
+
+def estimates(
+    gold: np.ndarray, predictions: Scores, differences: dict[str, tuple[str, str]],
+    resamples: int, confidence: float, seed: int,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Correlations and their differences with BCa intervals, for the arguments of `intervals`.
+
+    Returns:
+        `{name of a prediction or difference: {coefficient: {value, low, high}}}`, without the names that have no interval:
+        their scores or the gold scores are constant, or so nearly that they are in some resample.
+    """
+    points = {name: point for name, values in predictions.items() if (point := correlation(gold, values)) is not None}
+    differences = {name: pair for name, pair in differences.items() if set(pair) <= set(points)}
+    if not points:
+        return {}
+    found = intervals(gold, {name: predictions[name] for name in points}, differences, resamples, confidence, seed)
+    points |= {
+        name: {key: points[first][key] - points[second][key] for key in COEFFICIENTS}
+        for name, (first, second) in differences.items()
+    }
+    return {
+        name: {
+            key: {"value": point[key], "low": found[key][name]["low"], "high": found[key][name]["high"]} for key in COEFFICIENTS
+        }
+        for name, point in points.items()
+        if all(math.isfinite(bound) for key in COEFFICIENTS for bound in found[key][name].values())
+    }
 
 
 def williams(r12: float, r13: float, r23: float, pairs: int) -> tuple[float, float]:
@@ -95,7 +213,8 @@ def evidence(
     Returns:
         `{coefficient: {base, finetuned, delta: {low, high, ...}, williams_t, williams_p}}`.
     """
-    result: dict[str, Any] = bootstrap(gold, base, finetuned, resamples, confidence, seed)
+    scores = {"base": base, "finetuned": finetuned}
+    result: dict[str, Any] = intervals(gold, scores, {"delta": ("finetuned", "base")}, resamples, confidence, seed)
     for coefficient, correlate in zip(COEFFICIENTS, (stats.pearsonr, stats.spearmanr), strict=True):
         r12, r13, r23 = (float(correlate(x, y)[0]) for x, y in ((gold, finetuned), (gold, base), (finetuned, base)))
         result[coefficient]["williams_t"], result[coefficient]["williams_p"] = williams(r12, r13, r23, len(gold))

@@ -1,25 +1,43 @@
-"""compare: base against fine-tuned, from the two tables of predictions alone; and the reports on it."""
+"""compare: base against fine-tuned and against words alone, from the tables of predictions; and the reports on it."""
 
 import pandas as pd
 
 from splade_sts import params
-from splade_sts.comparison import MODELS, add_evidence, changed_pairs, compare, markdown_report, metrics_table
+from splade_sts.comparison import (
+    MODELS, add_controls, add_costs, add_evidence, add_parts, changed_pairs, check_same_pairs,
+    check_scores, compare, markdown_report, metrics_table,
+)
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
 from splade_sts.pictures import active_dims_histogram, error_by_band, pictures, prediction_table
-from splade_sts.report import html_report, verdict
+from splade_sts.report import html_report, sections, verdict
+from splade_sts.slices import check_genre
+
+SPLITS = ("validation", "test")
+
+
+def read_splits(folder: str) -> dict[str, pd.DataFrame]:
+    return {split: pd.read_parquet(f"{folder}/{split}.parquet") for split in SPLITS}
 
 
 def main() -> None:
     settings = params.load()
-    splits = ("validation", "test")
-    base, finetuned = (
-        {split: pd.read_parquet(f"predictions/{name}/{split}.parquet") for split in splits} for name in MODELS
-    )
+    base, finetuned, controls = (read_splits(f"predictions/{name}") for name in (*MODELS, "controls"))
+    pairs, train = read_splits("data/normalized"), pd.read_parquet("data/normalized/train.parquet")
+    check_genre(pairs, settings.data.columns.genre)
+    for split in SPLITS:
+        tables = {"base": base, "finetuned": finetuned, "controls": controls, "data/normalized": pairs}
+        check_same_pairs({name: table[split] for name, table in tables.items()}, split)
+        check_scores(base[split], finetuned[split], split)
     comparison = compare(base, finetuned)
     confidence = settings.compare.confidence
-    add_evidence(comparison, base, finetuned, settings.compare.resamples, confidence, settings.compare.seed)
-    changed = {split: changed_pairs(base[split], finetuned[split], settings.compare.changed_pairs) for split in splits}
+    bootstrap = (settings.compare.resamples, confidence, settings.compare.seed)
+    add_costs(comparison, *(read_json(f"metrics/{name}.json") for name in MODELS))
+    add_evidence(comparison, base, finetuned, *bootstrap)
+    add_controls(comparison, controls, finetuned, *bootstrap)
+    overlap = {split: table["jaccard"] for split, table in controls.items()}
+    add_parts(comparison, base, finetuned, train, pairs, overlap, *bootstrap)
+    changed = {split: changed_pairs(base[split], finetuned[split], settings.compare.changed_pairs) for split in SPLITS}
     tables = {
         table.__name__: table(base["test"], finetuned["test"])
         for table in (prediction_table, error_by_band, active_dims_histogram)
@@ -32,7 +50,8 @@ def main() -> None:
     shown = params.public_params(params.flatten(settings.model_dump(exclude={"tracking"})))
     with replacing("reports") as folder:
         folder.mkdir()
-        (folder / "comparison.md").write_text(markdown_report(verdict(comparison, confidence), comparison, changed), encoding="utf-8")
+        markdown = markdown_report(verdict(comparison, confidence), comparison, changed, sections(comparison, confidence))
+        (folder / "comparison.md").write_text(markdown, encoding="utf-8")
         for picture in drawn:
             (folder / f"{picture.name}.png").write_bytes(picture.light)
         html = html_report(

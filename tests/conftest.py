@@ -143,7 +143,7 @@ def project(tmp_path_factory, tiny_bert, pairs) -> Path:
     make_project(folder, tiny_bert, pairs)
     first = dvc(folder, "repro")
     assert stages_run(first.stdout) == [
-        "download", "normalize", "base_model", "evaluate@base", "finetune", "evaluate@finetuned", "compare",
+        "download", "normalize", "base_model", "controls", "evaluate@base", "finetune", "evaluate@finetuned", "compare",
         "track",
     ]
     run(["git", "add", "-A"], folder)

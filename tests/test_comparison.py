@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from splade_sts.comparison import add_evidence, changed_pairs, compare, markdown_report, metrics_table, split_metrics
+from splade_sts.comparison import add_evidence, changed_pairs, check_scores, compare, markdown_report, metrics_table, split_metrics
 from splade_sts.errors import UserError
 from splade_sts.report import verdict
 
@@ -78,13 +78,22 @@ def test_no_gain_is_called_no_gain():
         (BASE, FINETUNED, "test has 4 pairs; intervals need at least 10"),
         (many(BASE).assign(predicted=0.5), many(FINETUNED), "base predictions are all 0.5"),
         (many(BASE), many(FINETUNED).assign(predicted=float("nan")), "finetuned predictions hold values that are not finite"),
-        (many(BASE).assign(gold=1.0), many(FINETUNED).assign(gold=1.0), "gold are all 1"),
+        (many(BASE).assign(gold=1.0), many(FINETUNED).assign(gold=1.0), "gold scores are all 1"),
     ],
 )
 def test_no_evidence_from_nothing(base, finetuned, message):
     """Too few pairs, constant or undefined scores: one clear message."""
     with pytest.raises(UserError, match=message):
-        add_evidence({"test": {}}, {"test": base}, {"test": finetuned}, 100, 0.95, 0)
+        check_scores(base, finetuned, "test")
+
+
+def test_almost_constant_scores_give_no_interval():
+    """One pair differs from all others: most resamples have no correlation, and the message says why."""
+    gold = [1.0] + [0.0] * 19
+    base, finetuned = ({"test": many(table).assign(gold=gold)} for table in (BASE, FINETUNED))
+    check_scores(base["test"], finetuned["test"], "test")
+    with pytest.raises(UserError, match="test: 20 pairs with almost all scores the same give no intervals"):
+        add_evidence(compare(base, finetuned), base, finetuned, 200, 0.95, 0)
 
 
 def test_predictions_of_different_pairs_are_refused():

@@ -64,6 +64,17 @@ def test_bad_score(score):
     )
 
 
+def test_genre():
+    """Where a column is named it comes along as text; a column that is missing, or a cell without text, is told."""
+    raw = pd.DataFrame([("a", "b", 1, " main-news "), ("c", "d", 2, "main-forums")], columns=[*NAMES, "kind"])
+    found = normalize_split(raw, "x", {**COLUMNS, "genre": "kind"}, [0, 5])
+    assert list(found.columns) == [*NAMES, "genre"] and found["genre"].tolist() == ["main-news", "main-forums"]
+    assert normalize_split(raw, "x", {**COLUMNS, "genre": 3}, [0, 5]).equals(found)
+    assert list(normalize_split(raw, "x", {**COLUMNS, "genre": None}, [0, 5]).columns) == NAMES
+    assert "own/train.csv: no column 'genre' for genre; it has 'sentence1', " in refused(raw, {**COLUMNS, "genre": "genre"})
+    assert "row 2: genre is ' '; expected text" in refused(raw.assign(kind=["x", " "]), {**COLUMNS, "genre": "kind"})
+
+
 @pytest.mark.parametrize("text", ["", "  \t", "\u00a0", None, 7, float("nan")])
 @pytest.mark.parametrize("field", ["sentence1", "sentence2"])
 def test_bad_sentence(field, text):

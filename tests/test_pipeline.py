@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, dvc, run, stages_run
 
-TABLE_STAGES = ("download", "normalize", "compare")
+TABLE_STAGES = ("download", "normalize", "controls", "compare")
 
 
 def metrics(project: Path) -> dict[str, str]:
@@ -21,16 +21,20 @@ def metrics(project: Path) -> dict[str, str]:
 def test_outputs(project):
     """Every promised output is there, and the numbers of comparison are those of the two evaluations."""
     assert {path.name for path in (project / "metrics").iterdir()} >= {
-        "data.json", "base.json", "finetune.json", "finetuned.json", "comparison.json", "training.csv", "validation.csv",
+        "data.json", "base.json", "finetune.json", "finetuned.json", "controls.json", "comparison.json", "training.csv", "validation.csv",
     }
     comparison, base, finetuned, finetune = (
         json.loads((project / "metrics" / f"{name}.json").read_text())
         for name in ("comparison", "base", "finetuned", "finetune")
     )
     for split in ("validation", "test"):
-        assert comparison[split]["base"] == pytest.approx(base[split], abs=1e-6)
-        assert comparison[split]["finetuned"] == pytest.approx(finetuned[split], abs=1e-6)
-    assert finetuned["validation"] == pytest.approx(finetune["validation"], abs=1e-6)
+        for name, evaluated in (("base", base[split]), ("finetuned", finetuned[split])):
+            numbers = {key: value for key, value in evaluated.items() if key != "retrieval"}
+            assert comparison[split][name] == pytest.approx(numbers, abs=1e-6)
+        assert comparison[split]["pairs"] == 16 and set(comparison[split]["controls"]) == {"jaccard", "tfidf", "bm25"}
+    for name, value in finetune["validation"].items():
+        assert finetuned["validation"][name] == pytest.approx(value, abs=1e-6)
+    assert 0 < finetuned["validation"]["retrieval"]["mrr_at_10"] <= 1 and "retrieval" not in finetuned["test"]
     report = (project / "reports" / "comparison.md").read_text()
     assert "spearman_cosine" in report and "pairs that gained most" in report
     provenance = json.loads((project / "data/raw/provenance.json").read_text())
@@ -92,7 +96,7 @@ def test_editing_the_report_does_not_retrain(project, file, expected):
 def test_same_parameters_same_bytes(project):
     """A forced second run writes identical metrics and dvc.lock."""
     before, lock = metrics(project), (project / "dvc.lock").read_text()
-    assert len(stages_run(dvc(project, "repro", "--force").stdout)) == 8
+    assert len(stages_run(dvc(project, "repro", "--force").stdout)) == 9
     assert metrics(project) == before
     assert (project / "dvc.lock").read_text() == lock
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from splade_sts.statistics import bootstrap, evidence, in_words, williams
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splade_sts.statistics import _Correlations, correlation, estimates, evidence, in_words, intervals, williams
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,71 @@ def draw(generator: np.random.Generator, pairs: int, noise1: float = 0.5, noise2
     return gold, gold + noise1 * (shared + generator.normal(size=pairs)), gold + noise2 * (shared + generator.normal(size=pairs))
 
 
+def model_intervals(gold, base, finetuned, **settings):
+    return intervals(gold, {"base": base, "finetuned": finetuned}, {"delta": ("finetuned", "base")}, **settings)
+
+
+def sorted_correlations(gold, base, finetuned, axis=-1):
+    """The six statistics by scipy, every resample ranked anew."""
+    rows = []
+    for correlate in (stats.pearsonr, stats.spearmanr):
+        if correlate is stats.spearmanr:
+            gold, base, finetuned = (stats.rankdata(values, axis=axis) for values in (gold, base, finetuned))
+        first, second = (stats.pearsonr(gold, values, axis=axis).statistic for values in (base, finetuned))
+        rows += [first, second, second - first]
+    return np.stack(rows)
+
+
+def test_intervals_are_those_of_scipy():
+    """Counts instead of sorting: the same resamples give the same BCa and percentile bounds as scipy's own correlations."""
+    gold, base, finetuned = draw(np.random.default_rng(7), 60)
+    gold = np.round(gold, 1)  # ties
+    found = model_intervals(gold, base, finetuned, resamples=500, confidence=0.9, seed=11)
+    settings = {"paired": True, "vectorized": True, "confidence_level": 0.9}
+    rng = np.random.default_rng(11)
+    bca = stats.bootstrap((gold, base, finetuned), sorted_correlations, n_resamples=500, rng=rng, method="BCa", batch=256, **settings)
+    percentile = stats.bootstrap(
+        (gold, base, finetuned), sorted_correlations, n_resamples=0, method="percentile", bootstrap_result=bca, **settings
+    )
+    rows = [found[key][name] for key in ("pearson_cosine", "spearman_cosine") for name in ("base", "finetuned", "delta")]
+    for bounds, expected in (("low", bca.confidence_interval.low), ("high", bca.confidence_interval.high),
+                             ("percentile_low", percentile.confidence_interval.low),
+                             ("percentile_high", percentile.confidence_interval.high)):
+        assert [row[bounds] for row in rows] == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_correlations_of_a_resample(data):
+    """Any resample, with ties on either side: what scipy gives for the drawn pairs; undefined where they are all the same."""
+    pairs = data.draw(st.integers(3, 12))
+    values = st.lists(st.integers(-3, 3).map(float) | st.floats(-5, 5, width=16), min_size=pairs, max_size=pairs)
+    gold, predicted = (np.array(data.draw(values)) for _ in range(2))
+    drawn = np.array(data.draw(st.lists(st.integers(0, pairs - 1), min_size=pairs, max_size=pairs)))
+    pearson, spearman = _Correlations(gold, {"x": predicted}, {})(drawn[None])[:, 0]
+    expected = correlation(gold[drawn], predicted[drawn])
+    if expected is None:
+        assert np.isnan(spearman)
+    else:
+        assert spearman == pytest.approx(expected["spearman_cosine"], abs=1e-9)
+        if np.ptp(gold[drawn]) > 1e-3 and np.ptp(predicted[drawn]) > 1e-3:
+            assert pearson == pytest.approx(expected["pearson_cosine"], abs=1e-6)
+
+
+def test_estimates_leave_out_what_says_nothing():
+    """A constant prediction, an almost constant one, and constant gold scores have no estimate; the others keep theirs."""
+    gold, base, _ = draw(np.random.default_rng(5), 40)
+    lone = np.zeros(40)
+    lone[3] = 1.0
+    scores = {"base": base, "constant": np.ones(40), "lone": lone}
+    differences = {"gain": ("base", "constant"), "other": ("base", "lone")}
+    found = estimates(gold, scores, differences, 200, 0.95, 0)
+    assert set(found) == {"base"}
+    assert found["base"]["spearman_cosine"]["value"] == stats.spearmanr(gold, base)[0]
+    assert found["base"]["pearson_cosine"]["low"] < stats.pearsonr(gold, base)[0] < found["base"]["pearson_cosine"]["high"]
+    assert estimates(np.ones(40), scores, differences, 200, 0.95, 0) == {}
+
+
 def test_williams_keeps_its_level():
     """Where there is no difference, 5 % of the samples are called significant (Monte Carlo, 2,000 samples)."""
     generator = np.random.default_rng(0)
@@ -46,7 +114,7 @@ def test_bootstrap_covers():
     generator = np.random.default_rng(1)
     held = 0
     for number in range(200):
-        interval = bootstrap(*draw(generator, 100), resamples=400, confidence=0.95, seed=number)["spearman_cosine"]["delta"]
+        interval = model_intervals(*draw(generator, 100), resamples=400, confidence=0.95, seed=number)["spearman_cosine"]["delta"]
         held += interval["low"] <= 0 <= interval["high"]
     assert 0.90 <= held / 200 <= 0.99
 

@@ -211,6 +211,10 @@ def test_the_pipeline_run_is_one_complete_run(project):
     run = next(run for run in found if run.data.tags["splade_sts.complete"] == "true")
     assert run.info.status == "FINISHED"
     base = json.loads((project / "metrics/base.json").read_text())
+    comparison = json.loads((project / "metrics/comparison.json").read_text())
+    assert run.data.metrics["controls.test.bm25.spearman"] == comparison["test"]["controls"]["bm25"]["spearman"]["value"]
+    assert run.data.metrics["finetuned.validation.retrieval.mrr_at_10"] > 0 and run.data.metrics["delta.test.flops"] != 0
+    assert not [name for name in run.data.metrics if "slices" in name]
     assert run.data.metrics["base.test.spearman_cosine"] == base["test"]["spearman_cosine"]
     assert run.data.metrics["delta.test.spearman_cosine"] == pytest.approx(
         run.data.metrics["finetuned.test.spearman_cosine"] - run.data.metrics["base.test.spearman_cosine"], abs=1e-6

@@ -105,7 +105,13 @@ def collect(read: Reader = workspace_reader) -> Record:
     }
     for split, values in results["comparison"].items():
         metrics |= {f"delta.{split}.{metric}": value for metric, value in values["delta"].items()}
-        metrics |= flatten(values["evidence"], f"evidence.{split}.")
+        metrics |= flatten(values.get("evidence", {}), f"evidence.{split}.")
+        # the headline of each part; every slice is in metrics/comparison.json, which is kept as an artifact
+        for name, control in values.get("controls", {}).items():
+            metrics[f"controls.{split}.{name}.spearman"] = control["spearman"]["value"]
+        if values.get("leak_free", {}).get("enough"):
+            metrics |= flatten(values["leak_free"]["spearman_cosine"], f"leak_free.{split}.spearman_cosine.")
+            metrics[f"leak_free.{split}.pairs"] = values["leak_free"]["pairs"]
     metrics["finetune.best_step"] = results["finetune"]["best_step"]
     curves = [point for kind, path in CURVES.items() for point in _curve(kind, read(path))]
     outs = {out["path"]: out for stage in stages.values() for out in stage.get("outs", [])}
