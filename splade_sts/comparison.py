@@ -65,7 +65,8 @@ def add_evidence(
         columns = (base[split]["gold"], base[split]["predicted"], finetuned[split]["predicted"])
         arrays = [column.to_numpy("float64") for column in columns]
         found = evidence(*arrays, resamples, confidence, seed)
-        if not all(math.isfinite(bound) for values in found.values() for name in (*MODELS, "delta") for bound in values[name].values()):
+        bounds = [bound for values in found.values() for name in (*MODELS, "delta") for bound in values[name].values()]
+        if not all(map(math.isfinite, bounds)):
             raise UserError(
                 f"{split}: {len(arrays[0])} pairs with almost all scores the same give no intervals (in some resamples all are "
                 "the same); use a larger split, or check the data and the model"
@@ -200,7 +201,7 @@ def check_same_pairs(tables: dict[str, pd.DataFrame], split: str) -> None:
     if len(set(digests.values())) > 1:
         shown = ", ".join(f"{name} {digest[:12]} ({len(tables[name])} pairs)" for name, digest in digests.items())
         raise UserError(
-            f"{split}: the predictions are of different pairs: {shown}; run dvc repro, which scores the same data with all of them"
+            f"{split}: the predictions are of different pairs: {shown}; run dvc repro, which scores the same data with all"
         )
 
 

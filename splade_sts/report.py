@@ -89,8 +89,8 @@ def sections(comparison: dict[str, Any], confidence: float) -> list[Section]:
             found.append(Section(
                 f"Slices of {split}",
                 "Spearman within a part of the pairs. Compare along a row, not between rows: within a band of gold scores every "
-                "correlation is lower because the scores vary less. With this many rows some intervals miss zero by chance alone. "
-                f"A dash stands where there are fewer than {MINIMUM_SLICE} pairs, or scores that do not vary.",
+                "correlation is lower because the scores vary less. With this many rows some intervals miss zero by chance "
+                f"alone. A dash stands where there are fewer than {MINIMUM_SLICE} pairs, or scores that do not vary.",
                 ["by", "slice", "pairs", "base", "fine-tuned", "change", level],
                 [[SLICINGS[by], name, *_part(part)] for by, parts in values["slices"].items() for name, part in parts.items()],
                 labels=2,
