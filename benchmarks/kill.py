@@ -34,8 +34,10 @@ PARAMS = {
     "train__checkpoint_steps": 7,
 }
 BEYOND = 1.15  # how far beyond the usual end of a stage a kill may come
-PATIENCE = 180.0
-STALE = "Unable to read RWLock-file"
+PATIENCE = 600.0
+# Files that DVC writes in place, so that killing it can leave them empty, by its message then. The way out is that of
+# docs/reliability.md; without dvc.lock, DVC takes finished stages from its run cache.
+TORN = {"Unable to read RWLock-file": ".dvc/tmp/rwlock", "'./dvc.lock' validation failed": "dvc.lock", "dvc.lock' is invalid": "dvc.lock"}
 
 
 class Pipeline:
@@ -138,10 +140,9 @@ def disturbed(project: Path, seconds: dict[str, float], generator: random.Random
         if kill:
             kills.append(kill)
             print(f"{len(kills):3} {kill['signal']:7} to {kill['victim']:9} in {kill['stage']:18} after {kill['after']:4.1f} s", flush=True)
-        elif pipeline.process.returncode and STALE in output:
-            # DVC writes this file in place: the way out that docs/reliability.md gives
-            (project / ".dvc/tmp/rwlock").unlink()
-            seen["needed rm .dvc/tmp/rwlock"] += 1
+        elif pipeline.process.returncode and (torn := [file for message, file in TORN.items() if message in output]):
+            (project / torn[0]).unlink()
+            seen[f"needed rm {torn[0]}"] += 1
         elif pipeline.process.returncode:
             raise RuntimeError(f"after {kills[-1] if kills else 'no kill'}, the next run failed:\n{output[-3000:]}")
         if pipeline.process.returncode == 0:
