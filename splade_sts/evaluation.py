@@ -1,6 +1,7 @@
 """Evaluation of a sparse encoder on sentence pairs, with the library's definitions."""
 
 import math
+import time
 
 import pandas as pd
 import torch
@@ -11,6 +12,7 @@ from sentence_transformers.util import pairwise_cos_sim
 from splade_sts.encoder import encode_distinct
 from splade_sts.errors import UserError
 from splade_sts.fused_head import fused
+from splade_sts.vectors import Vectors
 
 METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
 
@@ -18,20 +20,26 @@ METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
 class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
     """The library's evaluator for cosine similarity, which encodes each distinct sentence once and keeps the embeddings.
 
-    After a call, `embeddings` holds two sparse float32 tensors of shape (pairs, vocabulary).
+    After a call, `embeddings` holds two sparse float32 tensors of shape (pairs, vocabulary); and where `vectors` is given, the
+    distinct sentences' vectors have been added to it.
     """
 
-    def __init__(self, pairs: pd.DataFrame, name: str, batch_size: int, show_progress_bar: bool = False):
+    def __init__(
+        self, pairs: pd.DataFrame, name: str, batch_size: int, show_progress_bar: bool = False, vectors: Vectors | None = None
+    ):
         super().__init__(
             pairs["sentence1"].tolist(), pairs["sentence2"].tolist(), pairs["score"].tolist(), name=name,
             batch_size=batch_size, main_similarity="cosine", write_csv=False, show_progress_bar=show_progress_bar,
         )
         self.embeddings: list[torch.Tensor] = []
+        self.vectors = vectors
 
     def __call__(self, model: SparseEncoder, *args, **kwargs) -> dict[str, float]:
-        vectors, rows = encode_distinct(
-            model, [*self.sentences1, *self.sentences2], self.batch_size, show_progress_bar=self.show_progress_bar
-        )
+        sentences, started = [*self.sentences1, *self.sentences2], time.perf_counter()
+        vectors, rows = encode_distinct(model, sentences, self.batch_size, show_progress_bar=self.show_progress_bar)
+        if self.vectors is not None:
+            places = dict(zip(rows.tolist(), sentences, strict=True))
+            self.vectors.add([places[row] for row in range(len(vectors))], vectors, time.perf_counter() - started)
         self.embeddings = [vectors.index_select(0, side) for side in rows.split(len(self.sentences1))]
         return super().__call__(model, *args, **kwargs)
 
@@ -44,9 +52,11 @@ class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
 
 def evaluate_split(
     model: SparseEncoder, pairs: pd.DataFrame, split: str, batch_size: int, min_sparsity_ratio: float,
-    precision: str = "fp32",
+    precision: str = "fp32", vectors: Vectors | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Metrics of `model` on `pairs`, and its prediction for each of them.
+
+    The vectors of the sentences are added to `vectors`, where it is given.
 
     Returns:
         `pearson_cosine`, `spearman_cosine` (in [-1, 1]), `active_dims` (mean number of non-zero dimensions of a
@@ -59,7 +69,7 @@ def evaluate_split(
         UserError: the model has collapsed (no active dimensions, or scores that do not vary) or exploded
             (non-finite values, or a sparsity ratio below `min_sparsity_ratio`).
     """
-    evaluator = PairEvaluator(pairs, split, batch_size, show_progress_bar=True)
+    evaluator = PairEvaluator(pairs, split, batch_size, show_progress_bar=True, vectors=vectors)
     with fused(model), torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
         result = evaluator(model)
     metrics = {name: float(result[f"{split}_{name}"]) for name in METRICS}

@@ -1,9 +1,5 @@
 """The sparse vectors of an evaluation, kept for what else is asked of them: retrieval, cost."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pandas as pd
 import torch
@@ -16,7 +12,7 @@ POSTING_BYTES = 4 + 4
 
 
 class Vectors:
-    """Vectors of sentences, each float32 (vocabulary,); `seconds` is how long `encoded` took to encode, repetitions included."""
+    """Vectors of sentences, each float32 (vocabulary,); `seconds` is how long it took to encode `encoded`."""
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[int, int]] = {}
@@ -24,12 +20,14 @@ class Vectors:
         self.encoded: list[str] = []
         self.seconds = 0.0
 
-    def add(self, sentences: list[str], vectors: torch.Tensor) -> None:
-        """Keep `vectors`, a tensor (dense or sparse) with a row for each of `sentences`."""
-        vectors = (vectors if vectors.is_sparse else vectors.to_sparse()).coalesce().cpu()
+    def add(self, sentences: list[str], vectors: torch.Tensor, seconds: float = 0.0) -> None:
+        """Keep `vectors`, a sparse tensor with a row for each of `sentences`, which took `seconds` to encode."""
+        vectors = vectors.coalesce().cpu()
         entries = (vectors.values().float().numpy(), tuple(vectors.indices().numpy()))
         self.blocks.append(sparse.csr_array(entries, shape=tuple(vectors.shape)))
         self.rows |= {sentence: (len(self.blocks) - 1, row) for row, sentence in enumerate(sentences)}
+        self.encoded += sentences
+        self.seconds += seconds
 
     def matrix(self, sentences: list[str]) -> sparse.csr_array:
         """Their vectors as rows."""
@@ -42,26 +40,6 @@ class Vectors:
         matrix = self.matrix(sentences).tocoo()
         indices = torch.from_numpy(np.stack(matrix.coords).astype(np.int64))
         return torch.sparse_coo_tensor(indices, torch.from_numpy(matrix.data), matrix.shape).coalesce()
-
-
-@contextmanager
-def keeping(model: SparseEncoder) -> Iterator[Vectors]:
-    """Keep every vector that `model.encode` computes for a list of sentences within the block."""
-    vectors, encode = Vectors(), model.encode
-
-    def encode_and_keep(sentences: list[str], *args, **kwargs) -> torch.Tensor:
-        started = time.perf_counter()
-        result = encode(sentences, *args, **kwargs)
-        vectors.encoded += sentences
-        vectors.seconds += time.perf_counter() - started
-        vectors.add(sentences, result)
-        return result
-
-    model.encode = encode_and_keep
-    try:
-        yield vectors
-    finally:
-        del model.encode
 
 
 def cost(pairs: pd.DataFrame, vectors: Vectors) -> dict[str, float]:

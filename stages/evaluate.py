@@ -12,22 +12,22 @@ from splade_sts.files import replacing, write_json
 from splade_sts.params import flatten
 from splade_sts.retrieval import RELEVANT, retrieval_metrics
 from splade_sts.statistics import check_size
-from splade_sts.vectors import cost, keeping, tokens_per_second
+from splade_sts.vectors import Vectors, cost, tokens_per_second
 
 
 def main() -> None:
     (name,) = sys.argv[1:]
     evaluate_params = params.load().evaluate
     model = load_encoder(f"models/{name}")
-    metrics = {}
-    with replacing(f"predictions/{name}") as folder, keeping(model) as vectors:
+    metrics, vectors = {}, Vectors()
+    with replacing(f"predictions/{name}") as folder:
         folder.mkdir()
         for split in ("validation", "test"):
             pairs = pd.read_parquet(f"data/normalized/{split}.parquet")
             check_size(pairs, split)  # said here rather than by compare, after the training
             metrics[split], predictions = evaluate_split(
                 model, pairs, split, evaluate_params.batch_size, evaluate_params.min_sparsity_ratio,
-                evaluate_params.precision,
+                evaluate_params.precision, vectors,
             )
             predictions.to_parquet(folder / f"{split}.parquet", index=False)
             metrics[split] |= cost(pairs, vectors)
