@@ -1,18 +1,22 @@
 """One epoch of fine-tuning with its validations: the library's plain trainer against this project's, alternating.
 
-    python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25] [--rounds 1] [--results FOLDER]
+    python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25] [--validations 4] [--rounds 1] [--results FOLDER]
 
 `--workspace` is a project in which `dvc repro` has run (its data/normalized and models/base are used). Stock is
 SparseEncoderTrainer set up as in upstream's STS example (train_splade_stsbenchmark.py): random batches, the stock modules,
-an eval data set beside the evaluator. `--share` takes that share of the train and validation pairs, with as many validations,
-so that the proportion of training to validation stays that of an epoch. `bert-base` is a random model of bert-base's size.
+an eval data set beside the evaluator. `--share` takes that share of the train and validation pairs, with four validations, so
+that the proportion of training to validation stays that of an epoch; with fewer `--validations` each has more pairs, so that
+a small share does not write more checkpoints than it should. `bert-base` is a random model of bert-base's size.
 """
 
 import argparse
+import math
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from benchmarks.common import bert_base_sized, in_process, pairs, report
 
@@ -20,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def stock(
-    workspace: Path, model: Path, precision: str, share: float, batch_size: int = 16, steps: int = -1, seed: int = 1
+    workspace: Path, model: Path, precision: str, share: float, validations: int = 4, batch_size: int = 16, steps: int = -1,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """The library's trainer with the settings of upstream's example."""
     from datasets import Dataset
@@ -28,14 +33,14 @@ def stock(
     from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
     from sentence_transformers.sparse_encoder.losses import SparseCosineSimilarityLoss, SpladeLoss
 
-    train, validation = (pairs(workspace, split, share) for split in ("train", "validation"))
+    train, validation, eval_steps = _data(workspace, share, validations)
     encoder = SparseEncoder(str(model), local_files_only=True)
     evaluator = SparseEmbeddingSimilarityEvaluator(
         validation["sentence1"].tolist(), validation["sentence2"].tolist(), validation["score"].tolist(), name="validation",
         main_similarity="cosine", write_csv=False,
     )
     evaluations = {} if steps > 0 else {
-        "eval_strategy": "steps", "eval_steps": _eval_steps(share), "save_strategy": "steps", "save_steps": _eval_steps(share),
+        "eval_strategy": "steps", "eval_steps": eval_steps, "save_strategy": "steps", "save_steps": eval_steps,
         "save_total_limit": 1, "save_only_model": True, "load_best_model_at_end": True,
         "metric_for_best_model": "eval_validation_spearman_cosine",
     }
@@ -58,25 +63,35 @@ def stock(
 
 
 def ours(
-    workspace: Path, model: Path, precision: str, share: float, batch_size: int = 16, steps: int = -1, seed: int = 1
+    workspace: Path, model: Path, precision: str, share: float, validations: int = 4, batch_size: int = 16, steps: int = -1,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """`splade_sts.training.finetune` with the defaults of params.yaml."""
-    from splade_sts import params
-    from splade_sts.training import finetune
+    from splade_sts import params, training
 
-    train, validation = (pairs(workspace, split, share) for split in ("train", "validation"))
-    changes: dict[str, Any] = {"precision": precision, "seed": seed, "batch_size": batch_size, "eval_steps": _eval_steps(share)}
+    started = 0.0
+
+    def load_encoder(folder: Path):
+        nonlocal started
+        encoder = load(folder)
+        started = time.perf_counter()  # stock is timed without loading its model, too
+        return encoder
+
+    load, training.load_encoder = training.load_encoder, load_encoder
+    train, validation, eval_steps = _data(workspace, share, validations)
+    changes: dict[str, Any] = {"precision": precision, "seed": seed, "batch_size": batch_size, "eval_steps": eval_steps, "checkpoint_steps": eval_steps}
     if steps > 0:
         validation = validation[:16]
         changes |= {"epochs": steps * batch_size / len(train), "eval_steps": steps}
     settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
-    started = time.perf_counter()
-    _, _, summary = finetune(model, train, validation, settings)
+    _, _, summary = training.finetune(model, train, validation, settings)
     return {"seconds": time.perf_counter() - started, "spearman": summary["validation"]["spearman_cosine"]}
 
 
-def _eval_steps(share: float) -> int:
-    return max(1, round(100 * share))
+def _data(workspace: Path, share: float, validations: int) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Shares of train and validation, and the steps between validations, in the proportions of an epoch with four of them."""
+    train, validation = pairs(workspace, "train", share), pairs(workspace, "validation", share * 4 / validations)
+    return train, validation, max(1, math.ceil(len(train) / 16 / validations))
 
 
 def main() -> None:
@@ -84,6 +99,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=ROOT)
     parser.add_argument("--model", choices=("base", "bert-base"), default="base")
     parser.add_argument("--share", type=float, default=0.25, help="share of the pairs, for training and validation (0.25)")
+    parser.add_argument("--validations", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
@@ -95,7 +111,10 @@ def main() -> None:
             for name, job, precision in (
                 ("ours bf16", ours, "bf16"), ("stock bf16", stock, "bf16"), ("stock fp32", stock, "fp32"),
             ):
-                found = in_process(job, workspace=workspace, model=model, precision=precision, share=arguments.share)
+                found = in_process(
+                    job, workspace=workspace, model=model, precision=precision, share=arguments.share,
+                    validations=arguments.validations,
+                )
                 runs.setdefault(name, []).append(found)
                 print(f"{name}: {found}", flush=True)
     fastest = min(run["seconds"] for run in runs["ours bf16"])
