@@ -67,7 +67,7 @@ def main() -> None:
         )
         rows = []
         for name, job, batch_size in (("stock, batch 64", stock, 64), ("ours, batch 64", ours, 64), ("ours, batch 256", ours, 256)):
-            count = 128 // batch_size + 1
+            count = max(2, 384 // batch_size)
             found = in_process(
                 job, workspace=workspace, model=model, precision="bf16", share=1.0, batch_size=batch_size, steps=count
             )
