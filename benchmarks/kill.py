@@ -121,13 +121,13 @@ def disturbed(project: Path, seconds: dict[str, float], generator: random.Random
     while True:
         pipeline = Pipeline(project)
         mine: list[dict] = []  # several, where a kill had no effect: dvc ignores Ctrl-C while a stage runs
-        stage = ""
+        stage = ""  # a stage that ends before its moment is let through
         while len(kills) + len(mine) < budget and pipeline.wait_for_stage(other_than=stage):
             stage = pipeline.stage
             moment = pipeline.began + generator.uniform(0, BEYOND * seconds[stage])
-            while time.monotonic() < moment and pipeline.process.poll() is None:
+            while time.monotonic() < moment and pipeline.stage == stage and pipeline.process.poll() is None:
                 time.sleep(0.01)
-            if pipeline.process.poll() is None:
+            if time.monotonic() >= moment and pipeline.process.poll() is None:
                 victim, number = generator.choice(VICTIMS), generator.choice(SIGNALS)
                 stage, after = pipeline.stage, time.monotonic() - pipeline.began
                 mine.append({"stage": stage, "after": after, "signal": number.name, "victim": pipeline.kill(victim, number)})

@@ -109,6 +109,7 @@ class TrainParams(Section):
     logging_steps: Annotated[int, Field(ge=1)]
     checkpoint_steps: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16"]
+    threads: Annotated[int, Field(ge=1)] | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 

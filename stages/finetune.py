@@ -18,6 +18,8 @@ from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, device_nam
 def main() -> None:
     settings = params.load()
     root = project_root()
+    if settings.train.threads:
+        torch.set_num_threads(settings.train.threads)
     facts = {
         "params": settings.train.model_dump(exclude={"checkpoint_steps"}), "versions": library_versions(),
         "device": device_name(), "threads": torch.get_num_threads(),
