@@ -113,7 +113,10 @@ def _groups(lengths: list[int]) -> Iterator[list[int]]:
 
 
 class Bfloat16Weight:
-    """The weight of a decoder in bfloat16 and the norms of its rows, computed again when the weight has changed."""
+    """The weight of a decoder in bfloat16 and the norms of its rows, computed again when the weight may have changed.
+
+    Its version counter alone does not tell: PyTorch's fused optimizers leave it as it is. So a training step says `forget`.
+    """
 
     def __init__(self, weight: Tensor):
         self.source, self.version = weight, -1
@@ -124,6 +127,10 @@ class Bfloat16Weight:
             self.weight, self.norms = self.source.detach().bfloat16(), self.source.detach().norm(dim=1)
             self.version = self.source._version
         return self.weight, self.norms
+
+    def forget(self) -> None:
+        """Compute both again at the next `get`."""
+        self.version = -1
 
 
 def screened(
@@ -181,6 +188,7 @@ def pooled(features: dict[str, Any], decoder: nn.Linear, double_log: bool, cast:
     states, lengths = hidden[mask], mask.sum(dim=1).tolist()
     with torch.autocast(hidden.device.type, enabled=False):
         if torch.is_grad_enabled():
+            cast.forget()
             return FusedSpladeHead.apply(states, decoder.weight, decoder.bias, lengths, double_log, dtype)
         weight, bias = decoder.weight.detach(), None if decoder.bias is None else decoder.bias.detach()
         if dtype == torch.float32 and hidden.device.type == "cpu" and has_native_bfloat16():

@@ -96,6 +96,22 @@ def test_screening_follows_a_changed_weight():
     assert (cast.get()[0] == 2).all()
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_training_step_is_seen_by_the_next_evaluation(tiny_splade, precision):
+    """Evaluated, trained with the fused optimizer, evaluated again: the vectors are those of the trained weights."""
+    model, sentences = load_encoder(tiny_splade), ["the dog runs in the park", "two red cars"]
+    with fused(model), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        before = model.encode(sentences).to_dense()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+        model(model.preprocess(sentences))["sentence_embedding"].sum().backward()
+        optimizer.step()
+        after = model.encode(sentences).to_dense()
+    with fused(model), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        fresh = model.encode(sentences).to_dense()
+    assert not torch.allclose(before, after, atol=1e-2)
+    assert torch.equal(after, fresh)
+
+
 def test_ties_give_the_gradient_to_one_token():
     """Two equal tokens: the values agree, and the two together get what one would."""
     decoder = nn.Linear(3, 5, bias=False)
