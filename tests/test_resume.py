@@ -288,8 +288,8 @@ def test_killed_stage_and_killed_dvc(long_training):
     seen |= wait_for(new_checkpoint, above)
     above.kill()
     (project / ".dvc/tmp/rwlock").write_text("{}")  # as docs/reliability.md says, in case the kill came while it was written
-    done = dvc(project, "repro")
-    assert "a stage of an earlier run still works" in done.stderr and "resuming from" in done.stdout
+    done = dvc(project, "repro")  # waits for the orphan, or finds it done: both ways it takes up what it left
+    assert "resuming from" in done.stdout
     assert outputs(project) == expected
     assert list(folder.iterdir()) == []
     above.communicate()
