@@ -53,10 +53,13 @@ def train(workspace: Path, end: str, pause: float = 4.0, **environment: str) -> 
 
 
 def runs(workspace: Path, uri: str | None = None) -> list:
+    from filelock import FileLock
     from mlflow import MlflowClient
 
-    client = MlflowClient(uri or f"sqlite:///{workspace / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("splade-sts")
+    # two processes that create one new database at once are in each other's way: the lock of splade_sts.tracking.store
+    with FileLock(workspace / "mlflow.db.lock"):
+        client = MlflowClient(uri or f"sqlite:///{workspace / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("splade-sts")
     return client.search_runs([experiment.experiment_id]) if experiment else []
 
 
