@@ -14,8 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-SPLITS = ("train", "validation")
-
 
 def peak_memory_mib() -> float:
     """Largest resident memory of this process so far (Linux)."""

@@ -43,8 +43,7 @@ def load_encoder(folder: str | Path, model_kwargs: dict[str, Any] | None = None,
 
 
 def encode_distinct(
-    model: SparseEncoder, sentences: list[str], batch_size: int, max_active_dims: int | None = None,
-    show_progress_bar: bool = False,
+    model: SparseEncoder, sentences: list[str], batch_size: int, show_progress_bar: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Encode each distinct sentence once, sentences of similar length together.
 
@@ -52,7 +51,6 @@ def encode_distinct(
         model: the encoder.
         sentences: any number of sentences, repeated or not.
         batch_size: sentences encoded at once.
-        max_active_dims: keep only so many of a sentence's largest dimensions; None keeps all.
         show_progress_bar: print one bar over the distinct sentences.
 
     Returns:
@@ -63,15 +61,14 @@ def encode_distinct(
     if not distinct:
         return torch.empty(0, model.get_embedding_dimension()).to_sparse(), torch.empty(0, dtype=torch.int64)
     lengths = [len(ids) for ids in model.tokenizer(distinct, truncation=True, max_length=model.max_seq_length)["input_ids"]]
-    order = sorted(range(len(distinct)), key=lambda number: -lengths[number])
-    rows = {distinct[number]: row for row, number in enumerate(order)}
+    order = [distinct[number] for number in sorted(range(len(distinct)), key=lambda number: -lengths[number])]
+    rows = {sentence: row for row, sentence in enumerate(order)}
     parts = []
     # a part is held as dense rows: PART_BATCHES * batch_size * vocabulary * 4 bytes
     for start in trange(0, len(order), PART_BATCHES * batch_size, desc="Encoding", disable=not show_progress_bar):
-        part = [distinct[number] for number in order[start : start + PART_BATCHES * batch_size]]
         vectors = model.encode(
-            part, batch_size=batch_size, convert_to_sparse_tensor=False, save_to_cpu=True, show_progress_bar=False,
-            max_active_dims=max_active_dims,
+            order[start : start + PART_BATCHES * batch_size], batch_size=batch_size, convert_to_sparse_tensor=False,
+            save_to_cpu=True, show_progress_bar=False,
         )
         parts.append(vectors.to_sparse())
     return torch.cat(parts).coalesce(), torch.tensor([rows[sentence] for sentence in sentences])
