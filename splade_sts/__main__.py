@@ -1,4 +1,4 @@
-"""Command line: python -m splade_sts score | seeds | sync | ui | verify."""
+"""Command line: python -m splade_sts pareto | score | seeds | sweep | sync | ui | verify."""
 
 import argparse
 import os
@@ -62,6 +62,37 @@ def seeds(arguments: argparse.Namespace) -> None:
     print(as_json(summary) if arguments.json else as_text(summary))
 
 
+def sweep(arguments: argparse.Namespace) -> None:
+    """Run one DVC experiment for each value of a parameter (each combination, for several), then compare them as `pareto`."""
+    from splade_sts.sweep import plan, run_sweep
+    from splade_sts.tracking.record import project_root
+
+    planned = plan(arguments.assignment)
+    failed = run_sweep(project_root(), planned, arguments.jobs if arguments.queue else None)
+    done = [experiment.name for experiment in planned if experiment.name not in failed]
+    if done:
+        compare_runs(done, arguments.output)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(planned)} experiments failed: {', '.join(failed)}; their output is above")
+
+
+def pareto(arguments: argparse.Namespace) -> None:
+    """Compare runs by quality and sparsity: table, JSON and picture, with those marked that no other beats in both."""
+    compare_runs(arguments.run, arguments.output)
+
+
+def compare_runs(names: list[str], folder: str) -> None:
+    """Print the table of `splade_sts.pareto` for DVC experiments or Git revisions, and write its files."""
+    from splade_sts.pareto import as_table, points, write
+    from splade_sts.seeds import read_run
+    from splade_sts.tracking.record import project_root
+
+    root = project_root()
+    found = points({name: read_run(root, name) for name in names})
+    write(found, folder)
+    print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
+
+
 def verify(arguments: argparse.Namespace) -> None:
     """Re-run the pipeline in a clean clone of HEAD and say, output by output, whether the committed dvc.lock came out."""
     from tabulate import tabulate
@@ -79,6 +110,16 @@ def verify(arguments: argparse.Namespace) -> None:
     print(f"all {len(found)} outputs of the committed dvc.lock were reproduced")
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "number"  # for argparse's message
+
+
 def _port(text: str) -> int:
     port = int(text)
     if not 0 < port < 2**16:
@@ -92,6 +133,11 @@ _port.__name__ = "port"  # for argparse's message
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
     commands = parser.add_subparsers(required=True)
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument("--output", default="pareto", help="folder for pareto.md, pareto.json and pareto.png (pareto)")
+    command = commands.add_parser("pareto", help=pareto.__doc__, description=pareto.__doc__, parents=[output])
+    command.add_argument("run", nargs="+", help="DVC experiments, or Git revisions with committed results")
+    command.set_defaults(function=pareto)
     command = commands.add_parser("score", help=score.__doc__, description=score.__doc__)
     command.add_argument("sentence", nargs="*", help="the two sentences")
     command.add_argument("--file", help="CSV, TSV, JSONL or Parquet file with columns sentence1 and sentence2")
@@ -104,6 +150,11 @@ def main() -> None:
     command.add_argument("run", nargs="+", help="DVC experiments, or Git revisions with committed results")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(function=seeds)
+    command = commands.add_parser("sweep", help=sweep.__doc__, description=sweep.__doc__, parents=[output])
+    command.add_argument("assignment", nargs="+", help="values of a parameter: train.regularizer_weight=1e-3,3e-3,1e-2")
+    command.add_argument("--queue", action="store_true", help="through DVC's queue instead of one after another")
+    command.add_argument("--jobs", type=_count, default=1, help="with --queue, experiments at a time (1)")
+    command.set_defaults(function=sweep)
     command = commands.add_parser("sync", help=sync.__doc__, description=sync.__doc__)
     command.add_argument(
         "experiment", nargs="*", help="DVC experiments; without any: all of them, the workspace and every commit of the branch"

@@ -87,6 +87,7 @@ class EvaluateParams(Section):
     batch_size: Annotated[int, Field(ge=1)]
     precision: Literal["fp32", "bf16"]
     min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
+    max_active_dims: Annotated[int, Field(ge=1)] | None
 
 
 class ControlsParams(Section):
@@ -104,6 +105,7 @@ class TrainParams(Section):
     regularizer_weight: Annotated[Number, Field(ge=0)]
     regularizer_schedule: Literal["linear", "quadratic"]
     regularizer_warmup_ratio: Annotated[Number, Field(gt=0, le=1)]
+    target_active_dims: Annotated[int, Field(ge=1)] | None
     eval_steps: Annotated[int, Field(ge=1)]
     eval_batch_size: Annotated[int, Field(ge=1)]
     logging_steps: Annotated[int, Field(ge=1)]
@@ -111,6 +113,15 @@ class TrainParams(Section):
     precision: Literal["auto", "fp32", "bf16"]
     threads: Annotated[int, Field(ge=1)] | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.target_active_dims and not self.regularizer_weight:
+            raise ValueError(
+                "target_active_dims steers regularizer_weight from the value given, which is 0; set it above 0 "
+                "(3.0e-3), or target_active_dims to null"
+            )
+        return self
 
 
 class CompareParams(Section):

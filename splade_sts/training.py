@@ -37,10 +37,11 @@ from splade_sts.fused_head import fused, has_native_bfloat16
 from splade_sts.memory import keep_freed_memory, recomputing_large_batches
 from splade_sts.params import TrainParams
 from splade_sts.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
+from splade_sts.sparsity import TOLERANCE, SparsityController, check_reached, distance
 
 LOSSES = {"cosine": SparseCosineSimilarityLoss, "cosent": SparseCoSENTLoss, "angle": SparseAnglELoss}
 SPLIT = "validation"
-BEST = f"eval_{SPLIT}_spearman_cosine"
+BEST = f"eval_{SPLIT}_fitness"
 CURVES, LOSS_PARTS = "curves.json", "loss_parts.safetensors"
 TRAINING_COLUMNS = (
     "step", "epoch", "loss", "base_loss", "document_regularizer_loss", "document_regularizer_weight",
@@ -64,6 +65,26 @@ def resolve_precision(precision: str) -> str:
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"
     return precision
+
+
+class Validation(PairEvaluator):
+    """The evaluator of the validations in training, with the `fitness` by which the best model is chosen.
+
+    It is Spearman; where a number of active dims is wanted, only for models that have it. Any other is below every Spearman,
+    the lower the further it is from that number.
+    """
+
+    def __init__(self, pairs: pd.DataFrame, batch_size: int, target_active_dims: float | None):
+        super().__init__(pairs, SPLIT, batch_size)
+        self.target_active_dims = target_active_dims
+
+    def __call__(self, model: SparseEncoder, *args, **kwargs) -> dict[str, float]:
+        metrics = super().__call__(model, *args, **kwargs)
+        fitness = metrics[f"{SPLIT}_spearman_cosine"]
+        if self.target_active_dims:
+            off = distance(metrics[f"{SPLIT}_active_dims"], self.target_active_dims)
+            fitness = fitness if off <= TOLERANCE else -1 - off
+        return {**metrics, f"{SPLIT}_fitness": fitness}
 
 
 class StepCallback(TrainerCallback):
@@ -181,7 +202,8 @@ def finetune(
     """Fine-tune the model in `folder` and keep the checkpoint with the best validation Spearman.
 
     The loss is SpladeLoss around `params.loss`, with the FLOPS regulariser on both sentences (Formal et al. 2022,
-    "From Distillation to Hard Negative Sampling", section 3).
+    "From Distillation to Hard Negative Sampling", section 3). With `params.target_active_dims` the weight of the regulariser
+    is steered (`splade_sts.sparsity`), and only checkpoints with that number of active dims count.
 
     Args:
         folder: a SPLADE model as `SparseEncoder` loads it.
@@ -196,8 +218,8 @@ def finetune(
         (resolved), `steps`, `best_step`, and `validation`, the metrics at that step.
 
     Raises:
-        UserError: training diverged or the model collapsed, the precision cannot be had, or a checkpoint cannot be
-            written.
+        UserError: training diverged or the model collapsed, it did not reach the wanted active dims, the precision cannot
+            be had, or a checkpoint cannot be written.
     """
     if folder_of_checkpoints is None:
         with tempfile.TemporaryDirectory(prefix="finetune-") as temporary:
@@ -209,9 +231,12 @@ def finetune(
         model, LOSSES[params.loss](model), document_regularizer_weight=params.regularizer_weight,
         use_document_regularizer_only=True,
     )
-    schedule = SpladeRegularizerWeightSchedulerCallback(
-        loss, scheduler_type=params.regularizer_schedule, warmup_ratio=params.regularizer_warmup_ratio
-    )
+    form = {"scheduler_type": params.regularizer_schedule, "warmup_ratio": params.regularizer_warmup_ratio}
+    if params.target_active_dims:
+        sentences = [*validation["sentence1"], *validation["sentence2"]]
+        schedule = SparsityController(loss, sentences, params.target_active_dims, batch_size=params.eval_batch_size, **form)
+    else:
+        schedule = SpladeRegularizerWeightSchedulerCallback(loss, **form)
     arguments = SparseEncoderTrainingArguments(
         output_dir=str(folder_of_checkpoints), num_train_epochs=params.epochs,
         per_device_train_batch_size=params.batch_size, learning_rate=params.learning_rate,
@@ -225,7 +250,7 @@ def finetune(
     trainer = RecordingTrainer(
         model=model, args=arguments, loss=loss,
         train_dataset=Dataset.from_pandas(train[["sentence1", "sentence2", "score"]], preserve_index=False),
-        evaluator=PairEvaluator(validation, SPLIT, params.eval_batch_size),
+        evaluator=Validation(validation, params.eval_batch_size, params.target_active_dims),
         callbacks=[schedule, StepCallback()], on_point=on_point, group_by_length=params.group_by_length,
     )
     checkpoint = _last_checkpoint(folder_of_checkpoints)
@@ -237,6 +262,8 @@ def finetune(
     metrics = next(point for point in trainer.validation_curve if point["step"] == best_step)
     metrics = {name: metrics[name] for name in METRICS}
     check_collapse(metrics, SPLIT)
+    if params.target_active_dims:
+        check_reached(metrics["active_dims"], params.target_active_dims, trainer.training_curve[-1]["document_regularizer_weight"])
     summary = {
         "precision": precision, "steps": trainer.state.global_step, "best_step": best_step, SPLIT: metrics,
     }

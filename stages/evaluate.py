@@ -19,6 +19,8 @@ def main() -> None:
     (name,) = sys.argv[1:]
     evaluate_params = params.load().evaluate
     model = load_encoder(f"models/{name}")
+    if evaluate_params.max_active_dims:
+        model.max_active_dims = evaluate_params.max_active_dims
     metrics, vectors = {}, Vectors()
     with replacing(f"predictions/{name}") as folder:
         folder.mkdir()

@@ -1,0 +1,114 @@
+"""Training to a wanted number of active dimensions, instead of guessing the weight of the regulariser."""
+
+import math
+from typing import Any
+
+import torch
+from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import SchedulerType, SpladeRegularizerWeightSchedulerCallback
+from sentence_transformers.sparse_encoder.losses import SpladeLoss
+from transformers.trainer_callback import ExportableState
+
+from splade_sts.encoder import encode_distinct
+from splade_sts.errors import UserError
+
+# A model within this share of the wanted number has reached it.
+TOLERANCE = 0.1
+# Sentences whose active dims are measured, and the most steps between two measurements: together about a tenth of the
+# time of training.
+PROBE_SENTENCES, PROBE_STEPS = 128, 10
+# Gains of the controller, chosen on the STS benchmark (docs/method.md).
+PROPORTIONAL, INTEGRAL = 10.0, 2.0
+# How far, up and down, the weight may go from where it starts.
+LARGEST_CHANGE = 1e4
+
+
+class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableState):
+    """Steers the weight of SpladeLoss's regulariser so that the model ends at a wanted number of active dimensions.
+
+    A proportional-integral controller in its velocity form (Astrom and Hagglund 1995, "PID Controllers: Theory, Design,
+    and Tuning", section 3.5), on logarithms: at the k-th measurement, with e_k = log(active dims / set point),
+
+        log weight_k = log weight_(k-1) + PROPORTIONAL (e_k - e_(k-1)) + INTEGRAL e_k.
+
+    The library's schedule moves the set point, in the logarithm, from the base model's active dims to the wanted number, in
+    place of the weight. Measured is a fixed sample of sentences, as in evaluation, without dropout. The trainer's checkpoints
+    keep the state, so that a resumed training is the same.
+    """
+
+    def __init__(
+        self, loss: SpladeLoss, sentences: list[str], target: float, scheduler_type: str, warmup_ratio: float, batch_size: int
+    ):
+        """
+        Args:
+            loss: whose `document_regularizer_weight` (above 0) is the first weight.
+            sentences: like those on which the number is wanted; PROBE_SENTENCES of them are measured, of all lengths alike.
+            target: wanted mean number of active dims of a sentence.
+            scheduler_type: how the set point moves, `linear` or `quadratic`.
+            warmup_ratio: share of the steps (above 0, at most 1) over which it does.
+            batch_size: sentences encoded at once.
+        """
+        super().__init__(loss, scheduler_type, warmup_ratio)
+        self.target, self.batch_size = target, batch_size
+        self.first_weight = self.weight = loss.document_regularizer_weight
+        self.probe = spread_by_length(sorted(set(sentences)), PROBE_SENTENCES)
+        self.start = self.error = 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"weight": self.weight, "start": self.start, "error": self.error}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.global_step:  # resumed
+            for name, value in state.stateful_callbacks[type(self).__name__]["attributes"].items():
+                setattr(self, name, value)
+        self._set_weight()
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        if state.global_step % max(1, min(PROBE_STEPS, state.max_steps // 20)):
+            return
+        with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
+            vectors, _ = encode_distinct(model, self.probe, self.batch_size)
+        active = max(vectors.values().count_nonzero().item(), 1) / len(self.probe)
+        self.update(active, state.global_step / state.max_steps)
+        self._set_weight()
+
+    def _set_weight(self) -> None:
+        self.loss.document_regularizer_weight = self._current_document_regularizer_weight = self.weight
+
+    def update(self, active: float, progress: float) -> None:
+        """Take a measurement of `active` dims (above 0) after `progress`, a share of the training, into `weight`."""
+        self.start = self.start or active
+        error = math.log(active / self.set_point(progress))
+        change = PROPORTIONAL * (error - self.error) + INTEGRAL * error
+        lowest, highest = self.first_weight / LARGEST_CHANGE, self.first_weight * LARGEST_CHANGE
+        self.weight = min(max(self.weight * math.exp(change), lowest), highest)
+        self.error = error
+
+    def set_point(self, progress: float) -> float:
+        """Active dims that the model should have after `progress`, a share of the training."""
+        part = min(progress / self.warmup_ratio, 1.0)
+        return self.start * (self.target / self.start) ** (part**2 if self.scheduler_type == SchedulerType.QUADRATIC else part)
+
+
+def spread_by_length(sentences: list[str], count: int) -> list[str]:
+    """`count` of the sentences (or all, where there are fewer) at equal steps through them in the order of their lengths."""
+    ordered = sorted(sentences, key=len)
+    return ordered if len(ordered) <= count else [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
+
+
+def distance(active_dims: float, target: float) -> float:
+    """How far `active_dims` is from `target`, as a share of it."""
+    return abs(active_dims / target - 1)
+
+
+def check_reached(active_dims: float, target: float, weight: float) -> None:
+    """Check the model that training kept.
+
+    Raises:
+        UserError: its `active_dims` on validation are not within TOLERANCE of `target`.
+    """
+    if distance(active_dims, target) > TOLERANCE:
+        raise UserError(
+            f"train.target_active_dims is {target}, but no validation came within {TOLERANCE:.0%} of it: the nearest had "
+            f"{active_dims:.1f} active dims, and the regulariser's weight ended at {weight:.2g}; train longer (train.epochs), raise "
+            "train.learning_rate, or start nearer with train.regularizer_weight"
+        )

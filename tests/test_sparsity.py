@@ -1,0 +1,147 @@
+"""Training to a wanted number of active dims: the controller alone, and in real trainings."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sentence_transformers.sparse_encoder.losses import SparseCosineSimilarityLoss, SpladeLoss
+
+from splade_sts import params, sparsity, training
+from splade_sts.encoder import load_encoder
+from splade_sts.errors import UserError
+from splade_sts.sparsity import SparsityController, check_reached, spread_by_length
+from splade_sts.training import Validation, finetune
+from tests.conftest import ROOT
+from tests.test_resume import Killed, assert_same, killed_in_step, result
+
+
+def train_params(**changes) -> params.TrainParams:
+    defaults = params.load(ROOT / "params.yaml").train.model_dump()
+    small = {"precision": "fp32", "batch_size": 4, "epochs": 12.0, "learning_rate": 1e-3, "eval_steps": 12, "logging_steps": 4}
+    return params.TrainParams(**{**defaults, **small, **changes})
+
+
+@pytest.fixture(scope="module")
+def controller(tiny_splade):
+    """Makes controllers without sentences: first weight, target, form and share of the steps for the set point."""
+    model = load_encoder(tiny_splade)
+    loss = SpladeLoss(model, SparseCosineSimilarityLoss(model), document_regularizer_weight=0.0, use_document_regularizer_only=True)
+
+    def make(weight: float, target: float, form: str, share: float) -> SparsityController:
+        loss.document_regularizer_weight = weight
+        return SparsityController(loss, [], target, form, share, 1)
+
+    return make
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.floats(20, 400), share=st.floats(0.15, 0.9), needed=st.floats(-5, -2), speed=st.floats(0.06, 0.2),
+    form=st.sampled_from(["linear", "quadratic"]),
+)
+def test_the_controller_on_simulated_models(controller, start, share, needed, speed, form):
+    """Whatever weight holds the wanted number, and however fast the model answers: it ends within 10 %.
+
+    The model: active dims fall or rise, in the logarithm, by at most `speed` between two measurements, the further the weight
+    is from the one that would hold them; the fewer there are, the more weight that takes. The answer lags, as with the moments
+    of Adam, and fades with the learning rate.
+    """
+    steps, target = 36, start * share
+    assume(-math.log(share) < 0.5 * speed * steps / 2)  # the model can go twice as far in that time
+    steered = controller(3e-3, target, form, 1 / 3)
+    active, velocity = start, 0.0
+    for step in range(steps):
+        steered.update(active, step / steps)
+        holding = needed * math.log(10) + 2 * math.log(start / active)
+        velocity = (velocity + math.tanh(math.log(steered.weight) - holding)) / 2
+        active *= math.exp(-speed * velocity * (1 - step / steps))
+    assert abs(active / target - 1) <= sparsity.TOLERANCE, (active, target)
+
+
+def test_the_set_point(controller):
+    """From the first measurement to the wanted number, evenly in the logarithm or quadratically, then constant."""
+    for form, middle in (("linear", 40.0), ("quadratic", 80 * 0.25**0.25)):
+        steered = controller(1e-3, 20, form, 0.5)
+        steered.update(80.0, 0.0)
+        assert steered.weight == 1e-3
+        assert [steered.set_point(progress) for progress in (0, 0.25, 0.5, 1)] == pytest.approx([80, middle, 20, 20])
+
+
+def test_the_weight_stays_in_bounds(controller):
+    """However long the model does not answer."""
+    steered = controller(1e-3, 10, "linear", 0.1)
+    for step in range(1000):
+        steered.update(80.0, step / 1000)
+    assert steered.weight == pytest.approx(1e-3 * sparsity.LARGEST_CHANGE)
+
+
+def test_the_probe():
+    """Sentences of all lengths alike; all of them where there are few."""
+    sentences = ["x" * length for length in range(1, 1001)]
+    probe = spread_by_length(sentences[::-1], 10)
+    assert [len(sentence) for sentence in probe] == list(range(51, 1001, 100))
+    assert spread_by_length(sentences[:7], 10) == sentences[:7]
+
+
+@pytest.mark.parametrize("target", [4, 6])
+def test_a_training_ends_at_the_wanted_number(tiny_splade, pairs, target):
+    """From 8 active dims to fewer; the weight is in the curve, and moves."""
+    model, trainer, summary = finetune(tiny_splade, pairs, pairs, train_params(target_active_dims=target))
+    assert abs(summary["validation"]["active_dims"] / target - 1) <= sparsity.TOLERANCE
+    assert len({point["document_regularizer_weight"] for point in trainer.training_curve}) > 5
+    near = [point for point in trainer.validation_curve if abs(point["active_dims"] / target - 1) <= sparsity.TOLERANCE]
+    assert summary["validation"]["spearman_cosine"] == max(point["spearman_cosine"] for point in near)
+
+
+def test_a_number_out_of_reach(tiny_splade, pairs):
+    """One epoch is too short for it: an error with what came out, and what to do."""
+    with pytest.raises(UserError, match=r"target_active_dims is 1, but no validation came within 10% of it: the nearest had \d+\.\d"):
+        finetune(tiny_splade, pairs, pairs, train_params(target_active_dims=1, epochs=1.0, learning_rate=1e-5))
+    check_reached(43.9, 40, 1e-3)
+    with pytest.raises(UserError):
+        check_reached(44.1, 40, 1e-3)
+
+
+def test_the_best_model_has_the_wanted_number(tiny_splade, pairs):
+    """A better Spearman beside it does not count; among models beside it, the nearer one is kept."""
+    model = load_encoder(tiny_splade)
+    plain = Validation(pairs, 32, None)(model)
+    active = plain["validation_active_dims"]
+    assert plain["validation_fitness"] == plain["validation_spearman_cosine"]
+    near = Validation(pairs, 32, active * 1.05)(model)
+    assert near["validation_fitness"] == plain["validation_spearman_cosine"]
+    far, farther = (Validation(pairs, 32, active * factor)(model)["validation_fitness"] for factor in (0.8, 0.5))
+    assert farther < far < -1
+
+
+def test_a_resumed_training_is_the_same(tiny_splade, pairs, tmp_path, monkeypatch):
+    """The controller's state is in the checkpoints."""
+    wanted = train_params(target_active_dims=6, epochs=4.0, checkpoint_steps=5)
+    monkeypatch.setattr(training, "check_reached", lambda *arguments: None)
+    whole = result(tiny_splade, pairs, wanted)
+    for step in (9, 23, 40):
+        with monkeypatch.context() as patch:
+            patch.setattr(training.RecordingTrainer, "training_step", killed_in_step(step))
+            with pytest.raises(Killed):
+                finetune(tiny_splade, pairs, pairs, wanted, folder_of_checkpoints=tmp_path)
+    assert_same(whole, result(tiny_splade, pairs, wanted, tmp_path))
+
+
+def test_measuring_changes_no_training(tiny_splade, pairs, monkeypatch):
+    """With the weight held still the weights are those of a training with the same constant weight: no dropout, no random state."""
+    constant = train_params(epochs=2.0, regularizer_weight=1e-3, group_by_length=False)
+
+    class Still(training.SpladeRegularizerWeightSchedulerCallback):
+        def _calculate_weight_value(self, step, max_value):
+            return max_value
+
+    monkeypatch.setattr(training, "SpladeRegularizerWeightSchedulerCallback", Still)
+    monkeypatch.setattr(sparsity, "PROPORTIONAL", 0.0)
+    monkeypatch.setattr(sparsity, "INTEGRAL", 0.0)
+    monkeypatch.setattr(training, "check_reached", lambda *arguments: None)
+    one = result(tiny_splade, pairs, constant)[0]
+    other = result(tiny_splade, pairs, constant.model_copy(update={"target_active_dims": 8, "eval_steps": 1000}))[0]
+    last = result(tiny_splade, pairs, constant.model_copy(update={"eval_steps": 1000}))[0]
+    assert all(torch.equal(last[name], other[name]) for name in other) and one.keys() == last.keys()
