@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import SchedulerType, SpladeRegularizerWeightSchedulerCallback
 from sentence_transformers.sparse_encoder.losses import SpladeLoss
 from transformers.trainer_callback import ExportableState
@@ -17,7 +18,7 @@ TOLERANCE = 0.1
 # time of training.
 PROBE_SENTENCES, PROBE_STEPS = 128, 10
 # Gains of the controller, chosen on the STS benchmark (docs/method.md).
-PROPORTIONAL, INTEGRAL = 10.0, 2.0
+PROPORTIONAL, INTEGRAL = 5.0, 0.5
 # How far, up and down, the weight may go from where it starts.
 LARGEST_CHANGE = 1e4
 
@@ -31,30 +32,32 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
         log weight_k = log weight_(k-1) + PROPORTIONAL (e_k - e_(k-1)) + INTEGRAL e_k.
 
     The library's schedule moves the set point, in the logarithm, from the base model's active dims to the wanted number, in
-    place of the weight. Measured is a fixed sample of sentences, as in evaluation, without dropout. The trainer's checkpoints
-    keep the state, so that a resumed training is the same.
+    place of the weight. Measured is a fixed sample of the validation's sentences, without dropout; each validation says by
+    how much the sample is off. The trainer's checkpoints keep the state, so that a resumed training is the same.
     """
 
     def __init__(
-        self, loss: SpladeLoss, sentences: list[str], target: float, scheduler_type: str, warmup_ratio: float, batch_size: int
+        self, loss: SpladeLoss, sentences: list[str], metric: str, target: float, scheduler_type: str, warmup_ratio: float,
+        batch_size: int,
     ):
         """
         Args:
             loss: whose `document_regularizer_weight` (above 0) is the first weight.
-            sentences: like those on which the number is wanted; PROBE_SENTENCES of them are measured, of all lengths alike.
-            target: wanted mean number of active dims of a sentence.
+            sentences: of the validation; PROBE_SENTENCES of them are measured, of all lengths alike.
+            metric: name of the mean number of active dims among the trainer's validation metrics.
+            target: its wanted value.
             scheduler_type: how the set point moves, `linear` or `quadratic`.
             warmup_ratio: share of the steps (above 0, at most 1) over which it does.
             batch_size: sentences encoded at once.
         """
         super().__init__(loss, scheduler_type, warmup_ratio)
-        self.target, self.batch_size = target, batch_size
+        self.metric, self.target, self.batch_size = metric, target, batch_size
         self.first_weight = self.weight = loss.document_regularizer_weight
         self.probe = spread_by_length(sorted(set(sentences)), PROBE_SENTENCES)
-        self.start = self.error = 0.0
+        self.start, self.error, self.correction = 0.0, 0.0, 1.0
 
     def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"weight": self.weight, "start": self.start, "error": self.error}}
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in ("weight", "start", "error", "correction")}}
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.global_step:  # resumed
@@ -63,13 +66,19 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
         self._set_weight()
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
-        if state.global_step % max(1, min(PROBE_STEPS, state.max_steps // 20)):
-            return
-        with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
+        if state.global_step % max(1, min(PROBE_STEPS, state.max_steps // 20)) == 0:
+            self.update(self._measure(model, args.bf16), state.global_step / state.max_steps)
+            self._set_weight()
+
+    def on_evaluate(self, args, state, control, metrics, model=None, **kwargs):
+        if metrics[self.metric]:
+            self.correction *= metrics[self.metric] / self._measure(model, args.bf16)
+
+    def _measure(self, model: SparseEncoder, bf16: bool) -> float:
+        """Mean active dims of the validation's sentences as the sample tells it, above 0."""
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
             vectors, _ = encode_distinct(model, self.probe, self.batch_size)
-        active = max(vectors.values().count_nonzero().item(), 1) / len(self.probe)
-        self.update(active, state.global_step / state.max_steps)
-        self._set_weight()
+        return self.correction * max(vectors.values().count_nonzero().item(), 1) / len(self.probe)
 
     def _set_weight(self) -> None:
         self.loss.document_regularizer_weight = self._current_document_regularizer_weight = self.weight

@@ -234,7 +234,9 @@ def finetune(
     form = {"scheduler_type": params.regularizer_schedule, "warmup_ratio": params.regularizer_warmup_ratio}
     if params.target_active_dims:
         sentences = [*validation["sentence1"], *validation["sentence2"]]
-        schedule = SparsityController(loss, sentences, params.target_active_dims, batch_size=params.eval_batch_size, **form)
+        schedule = SparsityController(
+            loss, sentences, f"eval_{SPLIT}_active_dims", params.target_active_dims, batch_size=params.eval_batch_size, **form
+        )
     else:
         schedule = SpladeRegularizerWeightSchedulerCallback(loss, **form)
     arguments = SparseEncoderTrainingArguments(
