@@ -18,9 +18,10 @@ TOLERANCE = 0.1
 # time of training.
 PROBE_SENTENCES, PROBE_STEPS = 128, 10
 # Gains of the controller, chosen on the STS benchmark (docs/method.md).
-PROPORTIONAL, INTEGRAL = 5.0, 0.5
-# How far, up and down, the weight may go from where it starts.
-LARGEST_CHANGE = 1e4
+PROPORTIONAL, INTEGRAL = 5.0, 0.7
+# How far, up and down, the logarithm of the weight may go at once, and the weight altogether: a model that jumps, as with a
+# high learning rate, is not answered by a jump.
+LARGEST_STEP, LARGEST_CHANGE = 1.0, 1e4
 
 
 class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableState):
@@ -88,6 +89,7 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
         self.start = self.start or active
         error = math.log(active / self.set_point(progress))
         change = PROPORTIONAL * (error - self.error) + INTEGRAL * error
+        change = min(max(change, -LARGEST_STEP), LARGEST_STEP)
         lowest, highest = self.first_weight / LARGEST_CHANGE, self.first_weight * LARGEST_CHANGE
         self.weight = min(max(self.weight * math.exp(change), lowest), highest)
         self.error = error

@@ -38,7 +38,7 @@ def controller(tiny_splade):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    start=st.floats(20, 400), share=st.floats(0.25, 0.9), needed=st.floats(-3.5, -2), speed=st.floats(0.1, 0.2),
+    start=st.floats(20, 400), share=st.floats(0.35, 0.9), needed=st.floats(-3.5, -2), speed=st.floats(0.12, 0.2),
     form=st.sampled_from(["linear", "quadratic"]),
 )
 def test_the_controller_on_simulated_models(controller, start, share, needed, speed, form):
