@@ -111,6 +111,7 @@ class RecordingTrainer(SparseEncoderTrainer):
         self.on_point, self.group_by_length = on_point, group_by_length
         self.training_curve: list[dict[str, Any]] = []
         self.validation_curve: list[dict[str, Any]] = []
+        self.trained_to: int | None = None  # the step whose weights the model holds; None: no step was taken
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, drop_last: bool, **kwargs: Any):
         generator, seed = kwargs["generator"], kwargs["seed"]
@@ -124,6 +125,7 @@ class RecordingTrainer(SparseEncoderTrainer):
         """Train from `checkpoint` on, or from the start where it is None; the curves go on where they stood."""
         if checkpoint is None:
             self.train()
+            self.trained_to = self.state.global_step
             return
         curves = read_json(checkpoint / CURVES)
         self.training_curve, self.validation_curve = curves["train"], curves[SPLIT]
@@ -134,6 +136,7 @@ class RecordingTrainer(SparseEncoderTrainer):
         state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
         if state.global_step < state.max_steps:
             self.train(resume_from_checkpoint=str(checkpoint))
+            self.trained_to = self.state.global_step
         else:  # the trainer would add a step where `epochs` is a fraction
             self.state = state
 
@@ -171,7 +174,11 @@ class RecordingTrainer(SparseEncoderTrainer):
                 "training diverged: validation Spearman was never finite; lower train.learning_rate or "
                 "train.regularizer_weight"
             )
-        self._load_from_checkpoint(str(self._checkpoint(step)))
+        if self.optimizer:  # gradients and moments make room for another copy of the weights
+            self.model.zero_grad()
+            self.optimizer.state.clear()
+        if step != self.trained_to:
+            self._load_from_checkpoint(str(self._checkpoint(step)))
         return step
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
