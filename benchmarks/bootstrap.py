@@ -1,6 +1,6 @@
 """What the intervals of `compare` take: resamples of the pairs of one split, for all six statistics, BCa and percentile.
 
-    python -m benchmarks.bootstrap [--pairs 1379] [--resamples 10000] [--rounds 5] [--json FILE]
+    python -m benchmarks.bootstrap [--pairs 1379] [--resamples 10000] [--rounds 5] [--results FOLDER]
 
 Prints the seconds of every round for our statistic (ranks by running sums of counts) and for the plain one (every resample
 sorted, as scipy's own correlations would), both within `scipy.stats.bootstrap`; the bar is a median below 3 s for 10,000
@@ -8,18 +8,15 @@ resamples of 1,379 pairs on two cores.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import scipy
 from scipy import stats
 
+from benchmarks.common import report
 from splade_sts.statistics import intervals
 
 BAR = 3.0
@@ -54,7 +51,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1379)
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
     gold, base, finetuned = sample(arguments.pairs)
     scores, differences = {"base": base, "finetuned": finetuned}, {"delta": ("finetuned", "base")}
@@ -66,15 +63,9 @@ def main() -> None:
             timed(lambda: stats.bootstrap((gold, base, finetuned), plain, rng=np.random.default_rng(0), **settings))
         )
         print(f"ours {ours[-1]:.2f} s, plain {sorting[-1]:.2f} s", flush=True)
-    result = {
-        "pairs": arguments.pairs, "resamples": arguments.resamples, "ours_seconds": ours, "plain_seconds": sorting,
-        "ours_median": statistics.median(ours), "plain_median": statistics.median(sorting), "cpus": os.cpu_count(),
-        "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
-    }
-    print(f"median: ours {result['ours_median']:.2f} s, plain {result['plain_median']:.2f} s (bar: {BAR:g} s)")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if (arguments.pairs, arguments.resamples) == (1379, 10_000) and result["ours_median"] >= BAR:
+    found = {"ours": statistics.median(ours), "scipy with sorted ranks": statistics.median(sorting)}
+    report("bootstrap", [{"run": name, "median seconds": value} for name, value in found.items()], arguments.results)
+    if (arguments.pairs, arguments.resamples) == (1379, 10_000) and found["ours"] >= BAR:
         sys.exit(f"slower than the bar of {BAR:g} s")
 
 

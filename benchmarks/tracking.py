@@ -1,14 +1,12 @@
 """What MLflow tracking costs: the finetune stage on the sample data with and without it, alternating.
 
-    python -m benchmarks.tracking [--rounds 3] [--json FILE]
+    python -m benchmarks.tracking [--rounds 3] [--results FOLDER]
 
-Prints the wall time of every stage run and the ratio of the medians.
+Prints the wall time of every stage run, the medians and what tracking adds as a share.
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -18,6 +16,8 @@ import time
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from benchmarks.common import report
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = {
@@ -48,7 +48,7 @@ def write_params(workspace: Path, enabled: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (3)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
     times: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
@@ -63,11 +63,8 @@ def main() -> None:
                 times[enabled].append(stage(workspace, "finetune"))
                 print(f"tracking {'on ' if enabled else 'off'}: {times[enabled][-1]:.1f} s", flush=True)
     off, on = (statistics.median(times[enabled]) for enabled in (False, True))
-    print(f"median off {off:.1f} s, on {on:.1f} s: overhead {100 * (on / off - 1):+.1f} %")
-    if arguments.json:
-        result = {"off_seconds": times[False], "on_seconds": times[True], "overhead": on / off - 1, "cpu_count": os.cpu_count(),
-                  "python": platform.python_version()}
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    rows = [{"tracking": name, "median seconds": value, "overhead": value / off - 1} for name, value in (("off", off), ("on", on))]
+    report("tracking", rows, arguments.results)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,9 @@ def check_scores(base: pd.DataFrame, finetuned: pd.DataFrame, split: str) -> Non
         if not np.isfinite(array).all():
             raise UserError(f"{split}: the {name} hold values that are not finite; run dvc repro --force evaluate")
         if (array == array[0]).all():
-            raise UserError(f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model")
+            raise UserError(
+                f"{split}: the {name} are all {array[0]:g}: no correlation can be computed; check the data and the model"
+            )
 
 
 def add_costs(comparison: dict[str, Any], base: dict[str, Any], finetuned: dict[str, Any]) -> None:

@@ -33,7 +33,9 @@ class FusedSpladeHead(torch.autograd.Function):
     """Hidden states of the tokens of several sentences to their SPLADE vectors."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int], double_log: bool, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None, lengths: list[int], double_log: bool, dtype: torch.dtype
+    ) -> Tensor:
         """Compute the vectors.
 
         Args:

@@ -75,28 +75,31 @@ def explained(section: str, source: str, revision: str | None) -> Iterator[None]
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, httpx2.HTTPError, DatasetsError) as error:
         chain = _causes(error)
         status = _status(chain)
-        kinds = tuple(type(e) for e in chain)
+
+        def is_any(*kinds: type) -> bool:
+            return any(isinstance(e, kinds) for e in chain)
+
         ours = next((e for e in chain if isinstance(e, (DamagedFile, TooLongWait))), None)
         if ours is not None:
             reason = str(ours)
         elif any(SHORT_FILE in str(e) for e in chain):
             reason = "a file arrived with another length than the Hub announced, again and again; try again later"
-        elif any(issubclass(kind, RevisionNotFoundError) for kind in kinds):
+        elif is_any(RevisionNotFoundError):
             reason = f"the Hub has no such revision; set {section}.revision to one that exists"
         elif (
-            any(issubclass(kind, GatedRepoError) for kind in kinds) or status in (401, 403)
+            is_any(GatedRepoError) or status in (401, 403)
             or (isinstance(error, DatasetNotFoundError) and "gated" in str(error))  # raised without its cause
         ):
             reason = "the Hub refused access; check the id, accept its terms, or log in with `hf auth login`"
-        elif any(issubclass(kind, (RepositoryNotFoundError, DatasetNotFoundError, HFValidationError)) for kind in kinds) or status == 404:
+        elif is_any(RepositoryNotFoundError, DatasetNotFoundError, HFValidationError) or status == 404:
             reason = "the Hub has no such repository; check the id"
         elif status is not None:
             reason = f"the Hub answered HTTP {status}; try again later"
-        elif any(issubclass(kind, httpx2.TimeoutException) for kind in kinds):
+        elif is_any(httpx2.TimeoutException):
             reason = "the Hub does not answer in time; try again later, or with HF_HUB_DOWNLOAD_TIMEOUT set to more seconds than 10"
-        elif any(issubclass(kind, (httpx2.ReadError, httpx2.RemoteProtocolError)) for kind in kinds):
+        elif is_any(httpx2.ReadError, httpx2.RemoteProtocolError):
             reason = "the connection to the Hub broke off again and again; try again later"
-        elif any(issubclass(kind, (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx2.TransportError, ConnectionError)) for kind in kinds) or any(
+        elif is_any(OfflineModeIsEnabled, LocalEntryNotFoundError, httpx2.TransportError, ConnectionError) or any(
             "connect" in str(e).lower() or "offline" in str(e).lower() for e in chain
         ):
             reason = "the Hub cannot be reached"
@@ -142,7 +145,9 @@ def _use_patient_client() -> None:
             limited = parse_ratelimit_headers(response.headers)
             wait = limited.reset_in_seconds if limited else _retry_after(response)
             if wait > LONGEST_WAIT:
-                raise TooLongWait(f"the Hub answered HTTP {response.status_code} and asks to wait {wait} seconds; try again after that")
+                raise TooLongWait(
+                    f"the Hub answered HTTP {response.status_code} and asks to wait {wait} seconds; try again after that"
+                )
 
     def factory():
         client = default_client_factory()
@@ -178,8 +183,8 @@ def _persistently(fetch: Callable[[], Result]) -> Result:
             final = any(isinstance(e, (TooLongWait, LocalEntryNotFoundError)) for e in chain)
             if wait is None or final or not (lost or _status(chain) in TRANSIENT_STATUS):
                 raise
-            asked = max((_retry_after(e.response) for e in chain if isinstance(e, HfHubHTTPError) and e.response is not None), default=0)
-            wait = max(wait, asked)
+            answers = [e.response for e in chain if isinstance(e, HfHubHTTPError) and e.response is not None]
+            wait = max([wait, *map(_retry_after, answers)])
             print(f"the Hub: {type(error).__name__}; once more in {wait:g} s", file=sys.stderr)
             time.sleep(wait)
     raise AssertionError("the last try returns or raises")

@@ -93,7 +93,8 @@ def as_table(found: dict[str, Any]) -> str:
         for split in SPLITS:
             part = point[split]
             row += [f"{part[QUALITY]:.4f} [{part['low']:.4f}, {part['high']:.4f}]", f"{part[SIZE]:.1f}"]
-        rows.append([*row, f"{point['test']['flops']:.3f}", f"{point['test']['index_bytes']:.0f}", "yes" if point["efficient"] else ""])
+        flops, size = (point["test"][name] for name in COST)
+        rows.append([*row, f"{flops:.3f}", f"{size:.0f}", "yes" if point["efficient"] else ""])
     headers = ["run", *found["varied"]]
     headers += [f"{split} {what}" for split in SPLITS for what in ("Spearman", "active dims")]
     headers += ["FLOPs of a pair (test)", "index bytes (test)", "best for its size"]

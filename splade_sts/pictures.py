@@ -144,7 +144,8 @@ def _draw_dims(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> No
 def _draw_training(figure: Figure, theme: dict[str, str], training: pd.DataFrame, validation: pd.DataFrame) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(training["step"], training["base_loss"], color=theme["base"], label="base loss")
-    left.plot(training["step"], training["document_regularizer_loss"], color=theme["finetuned"], label="FLOPS regulariser × weight")
+    regularizer = training["document_regularizer_loss"]
+    left.plot(training["step"], regularizer, color=theme["finetuned"], label="FLOPS regulariser × weight")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
     left.legend(frameon=False, fontsize=9)
     right.plot(validation["step"], validation["spearman_cosine"], color=theme["base"], marker="o")

@@ -62,7 +62,8 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
         different += [f"the content of {tag[8:]}" for tag in tags if runs[first].tags.get(tag) != runs[other].tags.get(tag)]
         if different:
             raise UserError(
-                f"{first} and {other} differ in more than {SEED}, so their spread is not that of seeds:\n  " + "\n  ".join(different)
+                f"{first} and {other} differ in more than {SEED}, so their spread is not that of seeds:\n  "
+                + "\n  ".join(different)
             )
     seeds = {name: record.params[SEED] for name, record in runs.items()}
     if len(set(seeds.values())) < len(seeds):

@@ -35,7 +35,8 @@ def slices(pairs: pd.DataFrame, overlap: pd.Series) -> dict[str, pd.Series]:
         Categorical series, one category a slice: `gold` and `overlap` (bands in percent of their range, the last one
         closed), `length` (words of the longer sentence), `genre` where there is one.
     """
-    longest = pd.concat([pairs[column].map(lambda text: len(words(text))) for column in ("sentence1", "sentence2")], axis=1).max(axis=1)
+    lengths = [pairs[column].map(lambda text: len(words(text))) for column in ("sentence1", "sentence2")]
+    longest = pd.concat(lengths, axis=1).max(axis=1)
     lengths = [f"{low}-{high}" if high else f"{low}+" for low, high in LENGTH_BANDS]
     result = {
         "gold": _percent(pairs["score"], PERCENT_BANDS),

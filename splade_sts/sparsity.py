@@ -103,7 +103,9 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
 def spread_by_length(sentences: list[str], count: int) -> list[str]:
     """`count` of the sentences (or all, where there are fewer) at equal steps through them in the order of their lengths."""
     ordered = sorted(sentences, key=len)
-    return ordered if len(ordered) <= count else [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
+    if len(ordered) <= count:
+        return ordered
+    return [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
 
 
 def distance(active_dims: float, target: float) -> float:
@@ -120,6 +122,6 @@ def check_reached(active_dims: float, target: float, weight: float) -> None:
     if distance(active_dims, target) > TOLERANCE:
         raise UserError(
             f"train.target_active_dims is {target}, but no validation came within {TOLERANCE:.0%} of it: the nearest had "
-            f"{active_dims:.1f} active dims, and the regulariser's weight ended at {weight:.2g}; train longer (train.epochs), raise "
-            "train.learning_rate, or start nearer with train.regularizer_weight"
+            f"{active_dims:.1f} active dims, and the regulariser's weight ended at {weight:.2g}; train longer (train.epochs), "
+            "raise train.learning_rate, or start nearer with train.regularizer_weight"
         )

@@ -100,7 +100,8 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
                 if kind == ".jsonl":
                     table = _read_json_lines(file, path)
                 else:
-                    table = _read_delimited(file, path, header, DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")], quotes)
+                    separator = DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")]
+                    table = _read_delimited(file, path, header, separator, quotes)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8") from None
     except UnicodeEncodeError as error:

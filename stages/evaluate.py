@@ -43,7 +43,8 @@ def main() -> None:
     for split, values in metrics.items():
         print(f"{name} on {split}: " + ", ".join(f"{key} {value:.4f}" for key, value in flatten(values).items()))
     speed = tokens_per_second(model, vectors)
-    print(f"{name}: {len(vectors.encoded)} sentences encoded in {vectors.seconds:.1f} s, {speed:.0f} tokens per second on {model.device}")
+    taken = f"{len(vectors.encoded)} sentences encoded in {vectors.seconds:.1f} s"
+    print(f"{name}: {taken}, {speed:.0f} tokens per second on {model.device}")
 
 
 if __name__ == "__main__":
