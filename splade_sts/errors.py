@@ -15,6 +15,7 @@ DISK = {
     errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EFBIG: "raise the limit on the size of files",
     errno.EROFS: "make the folder writable", errno.EACCES: "make it accessible", errno.EPERM: "make it accessible",
 }
+NO_MEMORY = ("(os error 12)", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
 
 SECRETS = (
     "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY",
@@ -49,6 +50,24 @@ def disk_problem(error: BaseException) -> str | None:
     return None
 
 
+def memory_problem(error: BaseException | None) -> str | None:
+    """That memory ran out and what to do, if `error`, or what led to it, says that.
+
+    Besides Python's MemoryError and the system's ENOMEM it knows what the libraries make of them: PyTorch's allocators
+    raise a RuntimeError, or an error of their own on a GPU; safetensors ends its message with `(os error 12)`; a thread
+    that finds no room for its stack cannot be started.
+    """
+    while error is not None:
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if (
+            isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno == errno.ENOMEM
+            or type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in NO_MEMORY)
+        ):
+            return f"not enough memory ({said[:300]}); close other programs or make the batches smaller, and run again"
+        error = error.__cause__
+    return None
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
 
@@ -57,12 +76,13 @@ def run_command(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {without_secrets(str(error))}")
+        problem = memory_problem(error.__cause__)  # a model or file that could not be loaded for that reason, say
+        sys.exit(f"error: {without_secrets(f'{error}: {problem}' if problem else str(error))}")
     except KeyboardInterrupt:
         print("interrupted; run again to go on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if problem := disk_problem(error):
+        if problem := disk_problem(error) or memory_problem(error):
             sys.exit(f"error: {without_secrets(problem)}")
         sys.exit(without_secrets(traceback.format_exc()))
 

@@ -162,7 +162,7 @@ def test_memory_is_bounded(tmp_path, name, write, expected):
 
 @pytest.mark.parametrize("pack", [gzip, bz2, lzma, None], ids=["gz", "bz2", "xz", "zip"])
 def test_compression_bombs(tmp_path, pack, monkeypatch):
-    """A packed file is read no further than the bound (lowered here to a megabyte; the benchmark uses the real one)."""
+    """A packed file is read no further than the bound (lowered here to a megabyte)."""
     monkeypatch.setattr(tables, "LARGEST_TABLE", MEGABYTE)
     path = tmp_path / f"t.csv.{'zip' if pack is None else {'gzip': 'gz', 'bz2': 'bz2', 'lzma': 'xz'}[pack.__name__]}"
     data = b"some text,1\n" * 500_000
