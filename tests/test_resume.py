@@ -1,21 +1,28 @@
 """A training that is killed and resumed ends with the bytes of one that was not; checkpoints that are not whole do not count."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from splade_sts import checkpoints, params, training
 from splade_sts.errors import UserError
 from splade_sts.files import locked, replacing, write_json
 from splade_sts.training import finetune
 from tests.conftest import ROOT, dvc, run, set_params, user_environment
+
+NOBODY = 65534
 
 
 class Killed(BaseException):
@@ -234,6 +241,74 @@ def test_a_full_disk_in_a_stage(project, small_disk):
     assert [path.name for path in (disk / "data").iterdir() if path.name.startswith(".")] == []
 
 
+def contents(*folders: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+# Runs a stage once with all rights, so that all modules are imported (the interpreter itself may lie where only root may
+# read), then gives everything but one folder to somebody else, becomes that user and runs it again.
+AS_NOBODY = """
+import importlib, os, shutil, sys
+from pathlib import Path
+from splade_sts.errors import run_stage
+main = importlib.import_module(f"stages.{sys.argv[1]}").main
+main()
+shutil.rmtree("checkpoints")
+os.mkdir("checkpoints")
+for path in (Path("."), *Path(".").rglob("*")):
+    os.chown(path, int(sys.argv[3]), int(sys.argv[3]), follow_symlinks=False)
+os.chown(sys.argv[2], 0, 0)
+os.chmod(sys.argv[2], 0o755)
+print("without rights", flush=True)
+os.setgroups([])
+os.setresgid(*[int(sys.argv[3])] * 3)
+os.setresuid(*[int(sys.argv[3])] * 3)
+run_stage(main)
+"""
+
+
+@pytest.fixture
+def open_path():
+    """A temporary folder that every user can reach; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("stage", "closed"), [
+    ("normalize", "data"), ("normalize", ".dvc/tmp"), ("finetune", "models"), ("finetune", "metrics"), ("finetune", "checkpoints"),
+])
+def test_no_permission(project, open_path, stage, closed):
+    """A user who may not write to a folder: one message that names it, everything older as it was; then the same result."""
+    folder = open_path / "project"
+    shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns("cache", "checkpoints", "tmp"))
+    set_params(folder, tracking__enabled=False)
+    (folder / ".dvc/tmp").mkdir()
+    (folder / "checkpoints").mkdir()
+    kept = [folder / name for name in ("data", "models", "metrics")]
+    before = contents(*kept)
+    command = [sys.executable, "-B", "-c", AS_NOBODY, stage, closed, str(NOBODY)]
+    done = run(command, folder, check=False)
+    assert done.returncode == 1 and "without rights" in done.stdout, done.stderr
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("error: ") and "Permission denied" in message and closed in message, done.stderr
+    assert "make it accessible" in message and "Traceback" not in done.stderr
+    assert contents(*kept) == before and not list(folder.glob("*/.*.tmp"))
+    os.chown(folder / closed, NOBODY, NOBODY)
+    run([sys.executable, "-B", "-m", f"stages.{stage}"], folder)
+    assert contents(*kept) == before
+
+
+@pytest.mark.parametrize("wish", ["torch.empty(2**48)", "bytearray(2**60)", "numpy.empty(2**50)"])
+def test_memory_that_runs_out(wish):
+    """More than any machine has, asked of PyTorch, Python and NumPy: one message with what to do, no traceback."""
+    script = f"import numpy, torch; from splade_sts.errors import run_stage; run_stage(lambda: {wish})"
+    done = run([sys.executable, "-c", script], ROOT, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: not enough memory ("), done.stderr
+    assert "make the batches smaller" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.fixture(scope="module")
 def long_training(project, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     """A copy of the project whose training has 80 steps, and what the undisturbed `finetune` stage writes there."""
@@ -258,11 +333,13 @@ def start(command: list[str], project: Path) -> subprocess.Popen:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def wait_for(found, process: subprocess.Popen):
-    deadline = time.monotonic() + 120
+def wait_for(found, process: subprocess.Popen | None = None, pause: float = 0.002):
+    """What `found` gives once it gives something, while `process` runs."""
+    deadline = time.monotonic() + 240
     while not (value := found()):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
-        time.sleep(0.002)
+        assert time.monotonic() < deadline, "waited for too long"
+        assert process is None or process.poll() is None, f"ended with {process.returncode}: {process.communicate()[0]}"
+        time.sleep(pause)
     return value
 
 
@@ -299,8 +376,9 @@ def test_killed_stage_and_killed_dvc(long_training):
 
 def test_killed_temp_experiment(long_training):
     """Its checkpoints are found again through the root, by the next `--temp` run of the same parameters."""
-    project, expected = long_training
+    project, _ = long_training
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "killed", "-S", "train.seed=7"]
+    workspace = outputs(project)
     before = set((project / "checkpoints").glob("*"))
     process = start(command, project)
     wait_for(lambda: set((project / "checkpoints").glob("*/checkpoint-*/contents.json")) - {
@@ -309,4 +387,63 @@ def test_killed_temp_experiment(long_training):
     process.communicate()
     done = dvc(project, "exp", "run", "--temp", "-n", "again", "-S", "train.seed=7")
     assert "resuming from" in done.stdout and set((project / "checkpoints").glob("*")) == before
-    assert outputs(project) == expected
+    assert outputs(project) == workspace
+
+
+def working_in(folder: Path) -> list[psutil.Process]:
+    """All processes whose working directory lies in `folder`."""
+    found = psutil.process_iter(["cwd", "cmdline"])
+    return [process for process in found if Path(process.info["cwd"] or "/").is_relative_to(folder)]
+
+
+def start_worker(project: Path) -> None:
+    """`dvc queue start`, without a pipe that its worker would keep open."""
+    subprocess.run([sys.executable, "-m", "dvc", "queue", "start"], cwd=project, env=user_environment(), check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def queue(long_training):
+    """The project of `long_training`; afterwards no worker of DVC's queue is left in it."""
+    project, _ = long_training
+    try:
+        yield project
+    finally:
+        dvc(project, "queue", "stop", "--kill", check=False)
+        _, left = psutil.wait_procs(working_in(project), timeout=60)
+        for process in left:
+            process.kill()
+        assert not left, "workers outlived `dvc queue stop --kill`"
+
+
+def test_killed_queued_experiment(queue, tmp_path):
+    """Its stage is killed: the queue says Failed. Queued again, it resumes and gives what an undisturbed training gives."""
+    set_seed = ["-S", "train.seed=11"]
+    shutil.copytree(queue, tmp_path / "calm", symlinks=True, ignore=shutil.ignore_patterns("checkpoints", "exps"))
+    set_params(tmp_path / "calm", train__seed=11)
+    run([sys.executable, "-m", "stages.finetune"], tmp_path / "calm")
+    before = set((queue / "checkpoints").glob("*/checkpoint-*"))
+
+    dvc(queue, "exp", "run", "--queue", "-n", "killed-in-queue", *set_seed)
+    start_worker(queue)
+    wait_for(lambda: {path for path in (queue / "checkpoints").glob("*/checkpoint-*/contents.json") if path.parent not in before})
+    stage, = (process for process in working_in(queue) if "stages.finetune" in process.info["cmdline"])
+    stage.kill()
+    wait_for(lambda: "Failed" in dvc(queue, "queue", "status").stdout)
+
+    dvc(queue, "exp", "run", "--queue", "-n", "queued-again", *set_seed)
+    start_worker(queue)
+    wait_for(lambda: run(["git", "for-each-ref", "refs/exps/**/queued-again"], queue).stdout, pause=0.2)
+    wait_for(lambda: "Success" in dvc(queue, "queue", "status").stdout)
+    assert "resuming from" in dvc(queue, "queue", "logs", "queued-again").stdout
+    ref = run(["git", "for-each-ref", "--format=%(refname)", "refs/exps/**/queued-again"], queue).stdout.strip()
+    for name in ("finetune.json", "training.csv", "validation.csv"):
+        assert run(["git", "show", f"{ref}:metrics/{name}"], queue).stdout == (tmp_path / "calm/metrics" / name).read_text(), name
+    lock = YAML(typ="safe").load(run(["git", "show", f"{ref}:dvc.lock"], queue).stdout)["stages"]["finetune"]
+    model = next(out["md5"] for out in lock["outs"] if out["path"] == "models/finetuned")
+    listed = json.loads((queue / ".dvc/cache/files/md5" / model[:2] / model[2:]).read_text())
+    calm = tmp_path / "calm/models/finetuned"
+    assert {entry["relpath"]: entry["md5"] for entry in listed} == {
+        str(path.relative_to(calm)): hashlib.md5(path.read_bytes()).hexdigest() for path in calm.rglob("*") if path.is_file()
+    }
+    assert set((queue / "checkpoints").glob("*/checkpoint-*")) == before
