@@ -1,6 +1,9 @@
 """The pipeline as DVC runs it, in a clean copy of the project, on small files and a tiny model."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -140,3 +143,17 @@ def test_embedded_parameters_of_the_demo_are_valid():
     parsed = params.parse(content)
     for split in params.SPLITS:
         find_split(ROOT / parsed.data.path, split)
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or not shutil.which("unshare") or subprocess.run(["unshare", "-n", "true"]).returncode != 0,
+    reason="taking the network away needs unshare and root",
+)
+def test_without_any_network(project, tmp_path):
+    """The whole pipeline again, in a network namespace without even a loopback: the same results."""
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder, symlinks=True)
+    before = metrics(folder), (folder / "dvc.lock").read_text()
+    again = run(["unshare", "-n", sys.executable, "-m", "dvc", "repro", "--force"], folder)
+    assert stages_run(again.stdout)[0] == "download" and "track" in stages_run(again.stdout)
+    assert (metrics(folder), (folder / "dvc.lock").read_text()) == before
