@@ -45,7 +45,7 @@ lock: $(VENV)/.installed $(TOOLS)/.installed  ## requirements.lock: the versions
 	  --custom-compile-command "make lock" -c $(TOOLS)/installed.txt requirements.txt requirements-dev.txt -o requirements.lock
 
 audit: $(TOOLS)/.installed  ## known vulnerabilities of the locked packages (asks the PyPI advisory service)
-	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r requirements.lock
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps -r requirements.lock
 
 licences: $(VENV)/.installed $(TOOLS)/.installed  ## docs/licences.md: the licences of the installed packages
 	{ sed '/^| Name/,$$d' docs/licences.md; $(TOOLS)/bin/pip-licenses --python $(VENV)/bin/python --format markdown --order name; } \
