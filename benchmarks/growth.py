@@ -40,21 +40,20 @@ def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
     """Median seconds of a training step on sentences of exactly `length` tokens."""
     import statistics
 
-    from splade_sts import params, training
+    from splade_sts import params
     from splade_sts.encoder import load_encoder
+    from splade_sts.training import finetune
 
-    def load(folder: Path):
-        encoder = load_encoder(folder)
-        encoder.max_seq_length = length
-        return encoder
-
-    training.load_encoder = load
+    encoder = load_encoder(model)
+    encoder.max_seq_length = length
     pairs = random_pairs(STEPS * batch_size, words=length)
     pairs["score"] /= 5
     changes = {"batch_size": batch_size, "eval_steps": STEPS, "logging_steps": 1, "learning_rate": 0.0}
     settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
     times: list[float] = []
-    training.finetune(model, pairs, pairs[:16], settings, lambda kind, _: times.append(time.perf_counter()) if kind == "train" else None)
+    finetune(
+        encoder, pairs, pairs[:16], settings, lambda kind, _: times.append(time.perf_counter()) if kind == "train" else None
+    )
     return {"seconds": statistics.median(later - earlier for earlier, later in zip(times, times[1:], strict=False))}
 
 

@@ -67,24 +67,21 @@ def ours(
     seed: int = 1,
 ) -> dict[str, Any]:
     """`splade_sts.training.finetune` with the defaults of params.yaml."""
-    from splade_sts import params, training
+    from splade_sts import params
+    from splade_sts.encoder import load_encoder
+    from splade_sts.training import finetune
 
-    started = 0.0
-
-    def load_encoder(folder: Path):
-        nonlocal started
-        encoder = load(folder)
-        started = time.perf_counter()  # stock is timed without loading its model, too
-        return encoder
-
-    load, training.load_encoder = training.load_encoder, load_encoder
     train, validation, eval_steps = _data(workspace, share, validations)
-    changes: dict[str, Any] = {"precision": precision, "seed": seed, "batch_size": batch_size, "eval_steps": eval_steps, "checkpoint_steps": eval_steps}
+    changes: dict[str, Any] = {
+        "precision": precision, "seed": seed, "batch_size": batch_size, "eval_steps": eval_steps, "checkpoint_steps": eval_steps,
+    }
     if steps > 0:
         validation = validation[:16]
         changes |= {"epochs": steps * batch_size / len(train), "eval_steps": steps}
     settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
-    _, _, summary = training.finetune(model, train, validation, settings)
+    encoder = load_encoder(model)
+    started = time.perf_counter()  # stock is timed without loading its model, too
+    _, _, summary = finetune(encoder, train, validation, settings)
     return {"seconds": time.perf_counter() - started, "spearman": summary["validation"]["spearman_cosine"]}
 
 

@@ -12,46 +12,60 @@ from torch import nn
 # Tokens, padding included, up to which a forward pass keeps all it computes for the backward pass: about 0.7 GB at
 # bert-base size.
 KEPT_TOKENS = 2048
+# Tokens, padding included, from which on memory counts for more than the time it takes to get it again.
+GIVEN_BACK_TOKENS = 4096
 # Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees, where the C library is glibc; elsewhere nothing is done.
+def keep_freed_memory(keep: bool) -> None:
+    """Let this process keep the memory that it frees, or give it back, where the C library is glibc; else nothing is done.
 
     By default glibc hands blocks above 32 MB back to the system at once. The gradients of a vocabulary matrix are such
-    blocks: every step would have the system clear them page by page (mallopt(3)).
+    blocks: every step would have the system clear them page by page (mallopt(3)). But what is kept is scattered and not
+    all of it can be used again: without `keep`, blocks from 4 MiB on and what had been kept before (malloc_trim(3)) go back.
     """
     if platform.libc_ver()[0] != "glibc":
         return
-    mallopt = ctypes.CDLL(None).mallopt
-    for name, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, -1)):
-        if not mallopt(name, value):
+    libc = ctypes.CDLL(None)
+    blocks, top = (1 << 30, -1) if keep else (4 << 20, 4 << 20)
+    for name, value in ((M_MMAP_THRESHOLD, blocks), (M_TRIM_THRESHOLD, top)):
+        if not libc.mallopt(name, value):
             raise OSError(f"glibc refused mallopt({name}, {value})")
+    if not keep:
+        libc.malloc_trim(0)
 
 
 @contextmanager
-def recomputing_large_batches(model: SparseEncoder) -> Iterator[None]:
-    """Within the block, a forward pass over more than KEPT_TOKENS keeps only the input of each layer.
+def saving_memory(model: SparseEncoder) -> Iterator[None]:
+    """Within the block, large batches take less memory.
 
-    The rest is computed again in the backward pass (transformers' gradient checkpointing), with the same dropout, so that the
-    gradients are the same numbers. A model that does not support it runs as it is.
+    A forward pass over more than KEPT_TOKENS keeps only the input of each layer. The rest is computed again in the backward
+    pass (transformers' gradient checkpointing), with the same dropout, so that the gradients are the same numbers; a model
+    that does not support it keeps all. From the first forward pass over more than GIVEN_BACK_TOKENS on, freed memory is
+    given back.
     """
     transformer = model[0].model
-    if not transformer.supports_gradient_checkpointing:
-        yield
-        return
-    transformer.activation_checkpointing_enable({"use_reentrant": False})
+    recomputes = transformer.supports_gradient_checkpointing
+    if recomputes:
+        transformer.activation_checkpointing_enable({"use_reentrant": False})
     layers = [module for module in transformer.modules() if hasattr(module, "gradient_checkpointing")]
+    keep_freed_memory(True)
+    keeps = True
 
     def choose(module: nn.Module, inputs: tuple[dict[str, Any], ...]) -> None:
-        large = inputs[0]["input_ids"].numel() > KEPT_TOKENS
+        nonlocal keeps
+        tokens = inputs[0]["input_ids"].numel()
         for layer in layers:
-            layer.gradient_checkpointing = large
+            layer.gradient_checkpointing = recomputes and tokens > KEPT_TOKENS
+        if keeps and tokens > GIVEN_BACK_TOKENS:
+            keep_freed_memory(False)
+            keeps = False
 
     hook = model[0].register_forward_pre_hook(choose)
     try:
         yield
     finally:
         hook.remove()
-        transformer.activation_checkpointing_disable()
+        if recomputes:
+            transformer.activation_checkpointing_disable()

@@ -29,12 +29,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import is_torch_bf16_gpu_available
 
 from splade_sts import checkpoints
-from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError, disk_problem
 from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
 from splade_sts.files import read_json, write_json
 from splade_sts.fused_head import fused, has_native_bfloat16
-from splade_sts.memory import keep_freed_memory, recomputing_large_batches
+from splade_sts.memory import saving_memory
 from splade_sts.params import TrainParams
 from splade_sts.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
 from splade_sts.sparsity import TOLERANCE, SparsityController, check_reached, distance
@@ -203,17 +202,17 @@ class RecordingTrainer(SparseEncoderTrainer):
 
 
 def finetune(
-    folder: str | Path, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams,
+    model: SparseEncoder, train: pd.DataFrame, validation: pd.DataFrame, params: TrainParams,
     on_point: Callable[[str, dict[str, Any]], None] = lambda kind, point: None, folder_of_checkpoints: Path | None = None,
 ) -> tuple[SparseEncoder, RecordingTrainer, dict[str, Any]]:
-    """Fine-tune the model in `folder` and keep the checkpoint with the best validation Spearman.
+    """Fine-tune `model` and give it the weights of the best validation Spearman.
 
     The loss is SpladeLoss around `params.loss`, with the FLOPS regulariser on both sentences (Formal et al. 2022,
     "From Distillation to Hard Negative Sampling", section 3). With `params.target_active_dims` the weight of the regulariser
     is steered (`splade_sts.sparsity`), and only checkpoints with that number of active dims count.
 
     Args:
-        folder: a SPLADE model as `SparseEncoder` loads it.
+        model: the SPLADE model to train; changed in place.
         train, validation: normalized pairs (`sentence1`, `sentence2`, `score` in [0, 1]).
         params: the train section of params.yaml.
         on_point: called with `train` or `validation` and each point of that curve, in a resumed training from its start.
@@ -230,10 +229,8 @@ def finetune(
     """
     if folder_of_checkpoints is None:
         with tempfile.TemporaryDirectory(prefix="finetune-") as temporary:
-            return finetune(folder, train, validation, params, on_point, Path(temporary))
-    keep_freed_memory()
+            return finetune(model, train, validation, params, on_point, Path(temporary))
     precision = resolve_precision(params.precision)
-    model = load_encoder(folder)
     loss = SpladeLoss(
         model, LOSSES[params.loss](model), document_regularizer_weight=params.regularizer_weight,
         use_document_regularizer_only=True,
@@ -265,7 +262,7 @@ def finetune(
     checkpoint = _last_checkpoint(folder_of_checkpoints)
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
-    with fused(model), recomputing_large_batches(model):
+    with fused(model), saving_memory(model):
         trainer.train_from(checkpoint)
     best_step = trainer.load_best()
     metrics = next(point for point in trainer.validation_curve if point["step"] == best_step)

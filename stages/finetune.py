@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from splade_sts import checkpoints, model_card, params
+from splade_sts.encoder import load_encoder
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
 from splade_sts.tracking.live import LiveRun
@@ -42,7 +43,7 @@ def tracked(settings: params.Params):
 def train(settings: params.Params, live: LiveRun | None, folder_of_checkpoints: Path) -> None:
     started = time.monotonic()
     model, trainer, summary = finetune(
-        "models/base",
+        load_encoder("models/base"),
         pd.read_parquet("data/normalized/train.parquet"),
         pd.read_parquet("data/normalized/validation.parquet"),
         settings.train,

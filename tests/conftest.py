@@ -17,6 +17,14 @@ WORDS = (
 ).split()
 
 
+def train_params(**changes):
+    """The train section of params.yaml, for tiny trainings of 6 steps an epoch on `pairs`, with `changes`."""
+    from splade_sts import params
+
+    defaults = params.load(ROOT / "params.yaml").train.model_dump()
+    return params.TrainParams(**{**defaults, "precision": "fp32", "batch_size": 8, "eval_steps": 4, **changes})
+
+
 def make_bert(folder: Path) -> None:
     """Write a random dense BERT encoder: 2 layers, 32 dimensions, a word-level vocabulary, seed 0."""
     import torch

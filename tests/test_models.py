@@ -12,19 +12,14 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 
-from splade_sts import memory, params
+from splade_sts import memory
 from splade_sts.base_model import convert_dense, load_splade, locate
 from splade_sts.comparison import split_metrics
 from splade_sts.encoder import encode_distinct, load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation import check_collapse, check_explosion, evaluate_split
 from splade_sts.training import finetune, resolve_precision
-from tests.conftest import ROOT
-
-
-def train_params(**changes) -> params.TrainParams:
-    defaults = params.load(ROOT / "params.yaml").train.model_dump()
-    return params.TrainParams(**{**defaults, "precision": "fp32", "batch_size": 8, "eval_steps": 4, **changes})
+from tests.conftest import train_params
 
 
 def test_conversion_hits_the_wanted_active_dims(tiny_splade, pairs):
@@ -63,16 +58,17 @@ def test_distinct_sentences_are_encoded_once(tiny_splade):
     assert none.shape == (0, vectors.shape[1]) and len(rows) == 0
 
 
-def test_recomputing_large_batches_changes_no_gradient(tiny_splade, monkeypatch):
-    """The same loss and gradients, dropout included, whether activations are kept or computed again."""
+def test_saving_memory_changes_no_gradient(tiny_splade, monkeypatch):
+    """The same loss and gradients, dropout included, whether activations and freed memory are kept or not."""
     found = []
     for kept in (10**6, 1):
         monkeypatch.setattr(memory, "KEPT_TOKENS", kept)
+        monkeypatch.setattr(memory, "GIVEN_BACK_TOKENS", kept)
         model = load_encoder(tiny_splade).train()
         features = model.preprocess(["the dog runs in the park", "two red cars"])
         layer_calls = []
         hook = model[0].model.bert.encoder.layer[0].intermediate.register_forward_pre_hook(lambda *_: layer_calls.append(1))
-        with memory.recomputing_large_batches(model):
+        with memory.saving_memory(model):
             torch.manual_seed(0)
             model(features)["sentence_embedding"].sum().backward()
         hook.remove()
@@ -131,7 +127,7 @@ def test_a_collapsed_model_fails_evaluation(tiny_bert, pairs):
 def test_finetuning_with_every_loss(tiny_splade, pairs, loss):
     """Each loss trains; the kept model is the one of the best validation."""
     model, trainer, summary = finetune(
-        tiny_splade, pairs, pairs, train_params(loss=loss, epochs=2.0, learning_rate=1e-3, logging_steps=1))
+        load_encoder(tiny_splade), pairs, pairs, train_params(loss=loss, epochs=2.0, learning_rate=1e-3, logging_steps=1))
     assert summary["steps"] == 12
     best = max(trainer.validation_curve, key=lambda point: point["spearman_cosine"])
     assert summary["validation"]["spearman_cosine"] == best["spearman_cosine"]
@@ -145,16 +141,14 @@ def test_finetuning_with_every_loss(tiny_splade, pairs, loss):
 
 def test_the_last_step_is_validated(tiny_splade, pairs):
     """Also where eval_steps is larger than the whole training."""
-    _, trainer, summary = finetune(
-        tiny_splade, pairs, pairs, train_params(eval_steps=1000))
+    _, trainer, summary = finetune(load_encoder(tiny_splade), pairs, pairs, train_params(eval_steps=1000))
     assert [point["step"] for point in trainer.validation_curve] == [6] and summary["best_step"] == 6
 
 
 def test_same_seed_same_weights(tiny_splade, pairs):
     """Two trainings with one seed give identical weights and curves; another seed gives others."""
     def run(seed):
-        model, trainer, _ = finetune(
-            tiny_splade, pairs, pairs, train_params(seed=seed, learning_rate=1e-3))
+        model, trainer, _ = finetune(load_encoder(tiny_splade), pairs, pairs, train_params(seed=seed, learning_rate=1e-3))
         return model[0].model.state_dict(), trainer.validation_curve
 
     (first, curve1), (second, curve2), (other, _) = run(1), run(1), run(2)
@@ -165,8 +159,7 @@ def test_same_seed_same_weights(tiny_splade, pairs):
 
 def test_learning_rate_zero_changes_nothing(tiny_splade, pairs):
     """What an honest "no gain" is made of."""
-    model, _, _ = finetune(
-        tiny_splade, pairs, pairs, train_params(learning_rate=0.0))
+    model, _, _ = finetune(load_encoder(tiny_splade), pairs, pairs, train_params(learning_rate=0.0))
     before = load_encoder(tiny_splade)[0].model.state_dict()
     assert all(torch.equal(before[name], value.cpu()) for name, value in model[0].model.state_dict().items())
 
@@ -174,7 +167,7 @@ def test_learning_rate_zero_changes_nothing(tiny_splade, pairs):
 def test_diverged_training_is_an_error(tiny_splade, pairs):
     """Weights that are not finite end in a message, not in a model."""
     with pytest.raises(UserError):
-        finetune(tiny_splade, pairs, pairs, train_params(learning_rate=1e20))
+        finetune(load_encoder(tiny_splade), pairs, pairs, train_params(learning_rate=1e20))
 
 
 def test_auto_precision_is_resolved():

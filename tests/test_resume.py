@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,24 +17,20 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from splade_sts import checkpoints, params, training
+from splade_sts import checkpoints, training
+from splade_sts.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.files import locked, replacing, write_json
 from splade_sts.training import finetune
+from tests import conftest
 from tests.conftest import ROOT, dvc, run, set_params, user_environment
 
 NOBODY = 65534
+train_params = partial(conftest.train_params, epochs=2.5, learning_rate=1e-3, logging_steps=3, checkpoint_steps=2)
 
 
 class Killed(BaseException):
     """Stands for a kill at the point where it is raised; nothing catches it."""
-
-
-def train_params(**changes) -> params.TrainParams:
-    defaults = params.load(ROOT / "params.yaml").train.model_dump()
-    small = {"precision": "fp32", "batch_size": 8, "epochs": 2.5, "learning_rate": 1e-3, "eval_steps": 4,
-             "logging_steps": 3, "checkpoint_steps": 2}
-    return params.TrainParams(**{**defaults, **small, **changes})
 
 
 def killed_in_step(step: int):
@@ -51,7 +48,7 @@ def killed_in_step(step: int):
 def result(tiny_splade, pairs, settings, folder=None) -> tuple:
     points = []
     model, trainer, summary = finetune(
-        tiny_splade, pairs, pairs, settings, lambda kind, point: points.append((kind, point)), folder
+        load_encoder(tiny_splade), pairs, pairs, settings, lambda kind, point: points.append((kind, point)), folder
     )
     weights = {name: value.clone() for name, value in model[0].model.state_dict().items()}
     return weights, trainer.training_curve, trainer.validation_curve, summary, points
@@ -72,7 +69,7 @@ def test_resumed_after_every_step(tiny_splade, pairs, tmp_path, monkeypatch, cha
     for step in range(1, 16, 3):
         monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(step))
         with pytest.raises(Killed):
-            finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=tmp_path)
+            finetune(load_encoder(tiny_splade), pairs, pairs, settings, folder_of_checkpoints=tmp_path)
         monkeypatch.undo()
         kept = [int(path.name.rsplit("-", 1)[-1]) for path in checkpoints.complete(tmp_path)]
         assert step - 1 - max(kept, default=0) < settings.checkpoint_steps and len(kept) <= 2
@@ -105,7 +102,7 @@ def test_a_corrupted_checkpoint_costs_steps_not_the_result(tiny_splade, pairs, t
     whole = result(tiny_splade, pairs, settings)
     monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(12))
     with pytest.raises(Killed):
-        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=tmp_path)
+        finetune(load_encoder(tiny_splade), pairs, pairs, settings, folder_of_checkpoints=tmp_path)
     monkeypatch.undo()
     last = checkpoints.complete(tmp_path)[-1]
     with open(last / "optimizer.pt", "r+b") as file:
@@ -203,7 +200,7 @@ def test_a_full_disk_in_training(tiny_splade, pairs, small_disk, monkeypatch, le
     settings = train_params(eval_steps=1000, epochs=1.0)
     monkeypatch.setattr(training.RecordingTrainer, "training_step", killed_in_step(4))
     with pytest.raises(Killed):
-        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=disk / "a")
+        finetune(load_encoder(tiny_splade), pairs, pairs, settings, folder_of_checkpoints=disk / "a")
     monkeypatch.undo()
     before = checkpoints.complete(disk / "a")
     assert [path.name for path in before] == ["checkpoint-2"]
@@ -211,7 +208,7 @@ def test_a_full_disk_in_training(tiny_splade, pairs, small_disk, monkeypatch, le
     assert left < size, "the next checkpoint would fit"
     (disk / "filler").write_bytes(b"x" * (shutil.disk_usage(disk).free - left))
     with pytest.raises(UserError, match="checkpoint of step 4 cannot be written.*free some space"):
-        finetune(tiny_splade, pairs, pairs, settings, folder_of_checkpoints=disk / "a")
+        finetune(load_encoder(tiny_splade), pairs, pairs, settings, folder_of_checkpoints=disk / "a")
     assert checkpoints.complete(disk / "a") == before
     (disk / "filler").unlink()
     assert_same(result(tiny_splade, pairs, settings), result(tiny_splade, pairs, settings, disk / "a"))
@@ -223,7 +220,7 @@ def test_a_read_only_folder(tiny_splade, pairs, small_disk):
     (disk / "c").mkdir()
     remount("ro")
     with pytest.raises(UserError, match="cannot be written.*make the folder writable"):
-        finetune(tiny_splade, pairs, pairs, train_params(), folder_of_checkpoints=disk / "c")
+        finetune(load_encoder(tiny_splade), pairs, pairs, train_params(), folder_of_checkpoints=disk / "c")
 
 
 def test_a_full_disk_in_a_stage(project, small_disk):
