@@ -6,6 +6,10 @@ rises, so the maximum may be taken first: log(1 + relu(max_t h_t . e_v + b_v)) i
 sentence instead of one per token. And since relu passes no gradient where its result is 0, only the token that won an
 active dimension gets any: some hundred entries of a vocabulary of tens of thousands.
 
+`FusedSpladeHead` computes this on a CPU: tokens without padding, sparse products in the backward pass. How many tokens and
+winners there are has to be known for that, and a GPU would have to be waited for; `PaddedSpladeHead` computes the same in
+shapes that do not depend on the data.
+
 Without gradients, float32 vectors are screened where the CPU multiplies bfloat16 natively: the vocabulary product is computed
 in bfloat16 first, and again in float32 only for the entries that may be active within a proven error bound (`screened`).
 """
@@ -30,7 +34,7 @@ DENSE_SHARE = 0.02
 
 
 class FusedSpladeHead(torch.autograd.Function):
-    """Hidden states of the tokens of several sentences to their SPLADE vectors."""
+    """Hidden states of the tokens of several sentences to their SPLADE vectors, on a CPU."""
 
     @staticmethod
     def forward(
@@ -50,7 +54,7 @@ class FusedSpladeHead(torch.autograd.Function):
             float32 (sentences, vocabulary), not negative.
         """
         product_weight = weight.to(dtype).T
-        largest = torch.empty(len(lengths), weight.shape[0], device=hidden.device)
+        largest = torch.empty(len(lengths), weight.shape[0])
         shift = 0.0 if bias is None else bias.float()
         needs_winners = any(ctx.needs_input_grad[:3])
         winners: list[Tensor] = []  # (token, entry) of every active dimension, sentence after sentence
@@ -65,20 +69,14 @@ class FusedSpladeHead(torch.autograd.Function):
                     winners.append(torch.stack([segment[:, entries].argmax(dim=0) + start, entries]))
                 start += len(segment)
                 row += 1
-        result = largest.relu().log1p()
-        if double_log:
-            result.log1p_()
         if needs_winners:
-            counts = torch.tensor([found.shape[1] for found in winners], device=hidden.device)
-            rows = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), counts)
+            counts = torch.tensor([found.shape[1] for found in winners])
+            rows = torch.repeat_interleave(torch.arange(len(lengths)), counts)
             tokens, entries = torch.cat(winners, dim=1)
-            positive = largest[rows, entries]
-            slope = 1 / (1 + positive)
-            if double_log:
-                slope = slope / (1 + positive.log1p())
+            slope = _slope(largest[rows, entries], double_log)
             ctx.save_for_backward(hidden, weight, rows, tokens, entries, slope)
             ctx.has_bias = bias is not None
-        return result
+        return _saturated(largest, double_log)
 
     @staticmethod
     @once_differentiable
@@ -86,7 +84,7 @@ class FusedSpladeHead(torch.autograd.Function):
         """Gradients of hidden, weight and bias, through the winning tokens of the active dimensions only."""
         hidden, weight, rows, tokens, entries, slope = ctx.saved_tensors
         values = grad[rows, entries].float() * slope
-        grad_bias = torch.zeros(weight.shape[0], device=grad.device) if ctx.has_bias else None
+        grad_bias = torch.zeros(weight.shape[0]) if ctx.has_bias else None
         if grad_bias is not None:
             grad_bias.index_add_(0, entries, values)
         states, vectors = hidden.float(), weight.float()
@@ -100,6 +98,77 @@ class FusedSpladeHead(torch.autograd.Function):
             grad_hidden, grad_weight = torch.sparse.mm(scores, vectors), torch.sparse.mm(scores.t(), states)
         bias_gradient = None if grad_bias is None else grad_bias.to(weight.dtype)
         return grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype), bias_gradient, None, None, None
+
+
+class PaddedSpladeHead(torch.autograd.Function):
+    """Padded hidden states to SPLADE vectors, without waiting for the device: no shape depends on the data."""
+
+    @staticmethod
+    def forward(
+        ctx, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, double_log: bool, dtype: torch.dtype
+    ) -> Tensor:
+        """Compute the vectors.
+
+        Args:
+            hidden: float (sentences, length, dimensions), the states before the vocabulary product.
+            mask: bool (sentences, length), true where there is a token.
+            weight, bias, double_log, dtype: as for `FusedSpladeHead.forward`.
+
+        Returns:
+            float32 (sentences, vocabulary), not negative.
+        """
+        product_weight = weight.to(dtype).T
+        largest, winners = [], []
+        for states, tokens in zip(_parts(hidden), _parts(mask, hidden.shape[1]), strict=True):
+            scores = (states.to(dtype) @ product_weight).masked_fill_(~tokens.unsqueeze(2), -torch.inf)
+            if any(ctx.needs_input_grad):
+                values, tokens_of_entries = scores.max(dim=1)
+                winners.append(tokens_of_entries)
+            else:
+                values = scores.amax(dim=1)
+            largest.append(values.float())
+        scores = torch.cat(largest)
+        if bias is not None:
+            scores += bias
+        if winners:
+            slope = torch.where(scores > 0, _slope(scores.relu(), double_log), 0)
+            ctx.save_for_backward(hidden, weight, torch.cat(winners), slope)
+            ctx.has_bias, ctx.dtype = bias is not None, dtype
+        return _saturated(scores, double_log)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        """Gradients of hidden, weight and bias: dense products with what the winning tokens get, in the `dtype` of forward."""
+        hidden, weight, winners, slope = ctx.saved_tensors
+        values = grad.float() * slope
+        vectors, grad_hidden = weight.to(ctx.dtype), []
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        length = hidden.shape[1]
+        for states, places, shares in zip(_parts(hidden), _parts(winners, length), _parts(values, length), strict=True):
+            scores = torch.zeros(*states.shape[:2], len(weight), dtype=ctx.dtype, device=grad.device)
+            scores = scores.scatter_(1, places.unsqueeze(1), shares.to(ctx.dtype).unsqueeze(1)).flatten(0, 1)
+            grad_hidden.append((scores @ vectors).view(states.shape))
+            grad_weight += scores.T @ states.flatten(0, 1).to(ctx.dtype)
+        grad_bias = values.sum(dim=0).to(weight.dtype) if ctx.has_bias else None
+        return torch.cat(grad_hidden).to(hidden.dtype), None, grad_weight.to(weight.dtype), grad_bias, None, None
+
+
+def _parts(rows: Tensor, length: int | None = None) -> tuple[Tensor, ...]:
+    """Cut sentences of `length` tokens, by default the second dimension, into parts of at most CHUNK_TOKENS tokens."""
+    return rows.split(max(1, CHUNK_TOKENS // (length or rows.shape[1])))
+
+
+def _saturated(scores: Tensor, double_log: bool) -> Tensor:
+    """log(1 + relu), once or twice."""
+    result = scores.relu().log1p()
+    return result.log1p_() if double_log else result
+
+
+def _slope(positive: Tensor, double_log: bool) -> Tensor:
+    """The derivative of `_saturated` at positive scores."""
+    slope = 1 / (1 + positive)
+    return slope / (1 + positive.log1p()) if double_log else slope
 
 
 def _groups(lengths: list[int]) -> Iterator[list[int]]:
@@ -151,9 +220,9 @@ def screened(
     unit, dimensions = 2.0**-8, weight.shape[1]
     sums = dimensions * 2.0**-24 / (1 - dimensions * 2.0**-24)
     coarse_weight, norms = cast.get()
-    shift = torch.zeros((), device=hidden.device) if bias is None else bias
+    shift = torch.zeros(()) if bias is None else bias
     coarse, lengths_of_states = hidden.bfloat16(), hidden.norm(dim=1)
-    result = torch.zeros(len(lengths), weight.shape[0], device=hidden.device)
+    result = torch.zeros(len(lengths), weight.shape[0])
     row = start = 0
     for group in _groups(lengths):
         scores = coarse[start : start + sum(group)] @ coarse_weight.T
@@ -164,11 +233,10 @@ def screened(
             bound += unit / (1 - unit) * largest.abs()
             entries = (~(largest + bound + shift < 0)).nonzero().squeeze(1)  # NaN stays, and is seen
             exact = (hidden[states] @ weight[entries].T).amax(dim=0)
-            result[row, entries] = (exact + (shift if bias is None else shift[entries])).relu()
+            result[row, entries] = exact + (shift if bias is None else shift[entries])
             start += len(segment)
             row += 1
-    result.log1p_()
-    return result.log1p_() if double_log else result
+    return _saturated(result, double_log)
 
 
 def _product_dtype(device: str) -> torch.dtype:
@@ -183,17 +251,19 @@ def has_native_bfloat16() -> bool:
 def pooled(features: dict[str, Any], decoder: nn.Linear, double_log: bool, cast: Bfloat16Weight) -> Tensor:
     """SPLADE vectors of the sentences in `features`, whose `token_embeddings` are the states before the decoder.
 
-    Padding is never multiplied with the vocabulary.
+    On a CPU padding is never multiplied with the vocabulary.
     """
     hidden, mask = features["token_embeddings"], features["attention_mask"].bool()
     dtype = _product_dtype(hidden.device.type)
-    states, lengths = hidden[mask], mask.sum(dim=1).tolist()
     with torch.autocast(hidden.device.type, enabled=False):
+        if hidden.device.type != "cpu":
+            return PaddedSpladeHead.apply(hidden, mask, decoder.weight, decoder.bias, double_log, dtype)
+        states, lengths = hidden[mask], mask.sum(dim=1).tolist()
         if torch.is_grad_enabled():
             cast.forget()
             return FusedSpladeHead.apply(states, decoder.weight, decoder.bias, lengths, double_log, dtype)
         weight, bias = decoder.weight.detach(), None if decoder.bias is None else decoder.bias.detach()
-        if dtype == torch.float32 and hidden.device.type == "cpu" and has_native_bfloat16():
+        if dtype == torch.float32 and has_native_bfloat16():
             return screened(states, weight, bias, lengths, double_log, cast)
         if dtype == torch.bfloat16:
             weight, _ = cast.get()

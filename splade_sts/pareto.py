@@ -1,10 +1,8 @@
 """Quality against sparsity: which of several runs is not beaten in both."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,15 +10,13 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from splade_sts.errors import UserError
 from splade_sts.files import replacing, write_json
-from splade_sts.pictures import THEMES
-from splade_sts.tracking.record import Record
+from splade_sts.pictures import THEMES, render
+from splade_sts.tracking.record import FREE_PARAMS, OUTPUT_TAG, Record
 
 SPLITS = ("validation", "test")
 QUALITY, SIZE = "spearman_cosine", "active_dims"
 COST = ("flops", "index_bytes")
-DATA = "dvc.md5.data/normalized"
-# Parameters that no result of a model depends on.
-FREE = ("tracking.", "compare.", "train.checkpoint_steps")
+DATA = f"{OUTPUT_TAG}data/normalized"
 # Okabe and Ito's colours that the report does not use, and marks, one for each parameter that varies.
 SERIES = (("#D55E00", "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), ("#E69F00", "P"))
 HOW_TO_READ = (
@@ -49,7 +45,7 @@ def points(runs: dict[str, Record]) -> dict[str, Any]:
     for other in others:
         if runs[other].tags.get(DATA) != runs[first].tags.get(DATA):
             raise UserError(f"{first} and {other} are of different data (data/normalized): they are not to be compared")
-    names = {name for record in runs.values() for name in record.params if not name.startswith(FREE)}
+    names = {name for record in runs.values() for name in record.params if not name.startswith(FREE_PARAMS)}
     varied = sorted(name for name in names if len({str(record.params.get(name)) for record in runs.values()}) > 1)
     found: list[dict[str, Any]] = []
     for name, record in runs.items():
@@ -104,20 +100,15 @@ def as_table(found: dict[str, Any]) -> str:
 
 def picture(found: dict[str, Any]) -> bytes:
     """The points of both splits as PNG: Spearman with its interval over active dims; a line joins the efficient ones."""
-    theme = THEMES["light"]
-    settings = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.grid": True,
-                "grid.color": theme["grid"], "axes.edgecolor": theme["grid"]}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
+
+    def draw(figure: Figure, theme: dict[str, str]) -> None:
         panels = figure.subplots(1, 2)
         for axes, split in zip(panels, SPLITS, strict=True):
             _draw(axes, split, found)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-        content = io.BytesIO()
-        # no creation date or version in the file: the same data give the same bytes
-        figure.savefig(content, format="png", dpi=130, metadata={"Software": None})
-    return content.getvalue()
+
+    return render(draw, THEMES["light"], size=(11, 4.6), transparent=False)
 
 
 def series(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

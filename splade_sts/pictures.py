@@ -95,21 +95,25 @@ def pictures(
 
 
 def _picture(name: str, title: str, alt: str, draw: Callable[[Figure, dict[str, str]], None]) -> Picture:
-    return Picture(name, title, alt, *(_render(draw, THEMES[theme]) for theme in ("light", "dark")))
+    return Picture(name, title, alt, *(render(draw, THEMES[theme]) for theme in ("light", "dark")))
 
 
-def _render(draw: Callable[[Figure, dict[str, str]], None], theme: dict[str, str]) -> bytes:
+def render(
+    draw: Callable[[Figure, dict[str, str]], None], theme: dict[str, str], size: tuple[float, float] = (8, 3.6),
+    transparent: bool = True,
+) -> bytes:
+    """What `draw` puts on a figure of `size` inches, as PNG in the colours of `theme`; the same bytes for the same data."""
     settings = {
         "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
         "grid.color": theme["grid"], "axes.edgecolor": theme["grid"],
         **{key: theme["text"] for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor")},
     }
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         draw(figure, theme)
         content = io.BytesIO()
-        # no creation date or version in the file: the same data give the same bytes
-        figure.savefig(content, format="png", dpi=130, transparent=True, metadata={"Software": None})
+        # no creation date or version in the file
+        figure.savefig(content, format="png", dpi=130, transparent=transparent, metadata={"Software": None})
     return content.getvalue()
 
 

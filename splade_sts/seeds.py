@@ -11,13 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from splade_sts.errors import UserError
-from splade_sts.tracking.record import Record, collect, project_root, revision_reader
+from splade_sts.tracking.record import FREE_PARAMS, OUTPUT_TAG, Record, collect, project_root, revision_reader
 from splade_sts.tracking.sync import experiments
 
 SEED = "train.seed"
 SHOWN = ("spearman_cosine", "pearson_cosine", "active_dims", "flops", "index_bytes", "retrieval.mrr_at_10")
-# Parameters that no result of a model depends on.
-FREE = ("tracking.", "compare.")
 # Outputs that runs which differ in their seed have in common.
 COMMON = ("data/normalized", "models/base")
 
@@ -56,10 +54,12 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
         one, two = runs[first].params, runs[other].params
         different = [
             f"{name}: {one.get(name)!r} and {two.get(name)!r}" for name in sorted({*one, *two})
-            if one.get(name) != two.get(name) and name != SEED and not name.startswith(FREE)
+            if one.get(name) != two.get(name) and name != SEED and not name.startswith(FREE_PARAMS)
         ]
-        tags = [f"dvc.md5.{path}" for path in COMMON]
-        different += [f"the content of {tag[8:]}" for tag in tags if runs[first].tags.get(tag) != runs[other].tags.get(tag)]
+        one, two = runs[first].tags, runs[other].tags
+        different += [
+            f"the content of {path}" for path in COMMON if one.get(OUTPUT_TAG + path) != two.get(OUTPUT_TAG + path)
+        ]
         if different:
             raise UserError(
                 f"{first} and {other} differ in more than {SEED}, so their spread is not that of seeds:\n  "

@@ -123,8 +123,7 @@ class RecordingTrainer(SparseEncoderTrainer):
     def train_from(self, checkpoint: Path | None) -> None:
         """Train from `checkpoint` on, or from the start where it is None; the curves go on where they stood."""
         if checkpoint is None:
-            self.train()
-            self.trained_to = self.state.global_step
+            self._train_on()
             return
         curves = read_json(checkpoint / CURVES)
         self.training_curve, self.validation_curve = curves["train"], curves[SPLIT]
@@ -134,10 +133,13 @@ class RecordingTrainer(SparseEncoderTrainer):
         self.accum_loss_components["train"] = load_file(checkpoint / LOSS_PARTS, device=str(self.args.device))
         state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
         if state.global_step < state.max_steps:
-            self.train(resume_from_checkpoint=str(checkpoint))
-            self.trained_to = self.state.global_step
+            self._train_on(resume_from_checkpoint=str(checkpoint))
         else:  # the trainer would add a step where `epochs` is a fraction
             self.state = state
+
+    def _train_on(self, **kwargs: Any) -> None:
+        self.train(**kwargs)
+        self.trained_to = self.state.global_step
 
     def _save_checkpoint(self, model, trial) -> None:
         # The trainer writes under the final name: the seal comes last, and only then older checkpoints go.
@@ -235,6 +237,7 @@ def finetune(
         model, LOSSES[params.loss](model), document_regularizer_weight=params.regularizer_weight,
         use_document_regularizer_only=True,
     )
+    on_gpu = torch.cuda.is_available()
     form = {"scheduler_type": params.regularizer_schedule, "warmup_ratio": params.regularizer_warmup_ratio}
     if params.target_active_dims:
         sentences = [*validation["sentence1"], *validation["sentence2"]]
@@ -247,10 +250,10 @@ def finetune(
         output_dir=str(folder_of_checkpoints), num_train_epochs=params.epochs,
         per_device_train_batch_size=params.batch_size, learning_rate=params.learning_rate,
         warmup_steps=params.warmup_ratio, seed=params.seed, bf16=precision == "bf16",
-        use_cpu=not torch.cuda.is_available(), eval_strategy="steps", eval_steps=params.eval_steps,
+        use_cpu=not on_gpu, eval_strategy="steps", eval_steps=params.eval_steps,
         save_strategy="steps", save_steps=params.checkpoint_steps, metric_for_best_model=BEST, greater_is_better=True,
         logging_steps=params.logging_steps, logging_nan_inf_filter=False, report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=on_gpu, accelerator_config={"non_blocking": on_gpu},
     )
     model.model_card_data.generate_widget_examples = False
     trainer = RecordingTrainer(

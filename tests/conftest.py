@@ -157,3 +157,11 @@ def project(tmp_path_factory, tiny_bert, pairs) -> Path:
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", "first run"], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def record(project):
+    """What is recorded of the run of `project`."""
+    from splade_sts.tracking.record import collect
+
+    return collect(lambda path: (project / path).read_bytes())

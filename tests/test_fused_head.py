@@ -9,12 +9,12 @@ from torch import nn
 
 from splade_sts import fused_head
 from splade_sts.encoder import load_encoder
-from splade_sts.fused_head import Bfloat16Weight, fused, pooled, screened
+from splade_sts.fused_head import Bfloat16Weight, PaddedSpladeHead, fused, pooled, screened
 from splade_sts.sampler import LengthGroupedBatchSampler
 
 
-def both(hidden, mask, decoder, activation):
-    """Vectors and gradients (hidden, weight, bias) of the stock modules and of the fused head, for one random loss."""
+def both(hidden, mask, decoder, activation, padded=False):
+    """Vectors and gradients (hidden, weight, bias) of the stock modules and of a fused head, for one random loss."""
     results = []
     coefficients = torch.randn(hidden.shape[0], decoder.out_features)
     for kind in ("stock", "fused"):
@@ -23,8 +23,13 @@ def both(hidden, mask, decoder, activation):
         if kind == "stock":
             pooling = SpladePooling("max", activation).train()
             vectors = pooling({"token_embeddings": decoder(states), "attention_mask": mask})["sentence_embedding"]
+        elif padded:
+            vectors = PaddedSpladeHead.apply(
+                states, mask.bool(), decoder.weight, decoder.bias, activation == "log1p_relu", torch.float32
+            )
         else:
-            vectors = pooled({"token_embeddings": states, "attention_mask": mask}, decoder, activation == "log1p_relu", Bfloat16Weight(decoder.weight))
+            features = {"token_embeddings": states, "attention_mask": mask}
+            vectors = pooled(features, decoder, activation == "log1p_relu", Bfloat16Weight(decoder.weight))
         (vectors * coefficients).sum().backward()
         gradients = [states.grad, decoder.weight.grad] + ([decoder.bias.grad] if decoder.bias is not None else [])
         results.append((vectors.detach(), [gradient.clone() for gradient in gradients]))
@@ -36,8 +41,9 @@ def both(hidden, mask, decoder, activation):
     seed=st.integers(0, 2**31), batch=st.integers(1, 5), length=st.integers(1, 9), dimensions=st.integers(1, 8),
     vocabulary=st.integers(1, 40), bias=st.sampled_from([None, -3.0, 0.0, 3.0]),
     activation=st.sampled_from(["relu", "log1p_relu"]), chunk=st.sampled_from([1, 4, 1024]), dense=st.sampled_from([0.0, 0.02, 2.0]),
+    padded=st.booleans(),
 )
-def test_equal_values_and_gradients(seed, batch, length, dimensions, vocabulary, bias, activation, chunk, dense):
+def test_equal_values_and_gradients(seed, batch, length, dimensions, vocabulary, bias, activation, chunk, dense, padded):
     """Any shape and mask, rows without an active dimension included, by either way through the backward pass."""
     torch.manual_seed(seed)
     decoder = nn.Linear(dimensions, vocabulary, bias=bias is not None)
@@ -48,7 +54,7 @@ def test_equal_values_and_gradients(seed, batch, length, dimensions, vocabulary,
     before = fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE
     fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE = chunk, dense
     try:
-        (stock, stock_gradients), (ours, our_gradients) = both(hidden, mask, decoder, activation)
+        (stock, stock_gradients), (ours, our_gradients) = both(hidden, mask, decoder, activation, padded)
     finally:
         fused_head.CHUNK_TOKENS, fused_head.DENSE_SHARE = before
     torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
@@ -112,11 +118,25 @@ def test_a_training_step_is_seen_by_the_next_evaluation(tiny_splade, precision):
     assert torch.equal(after, fresh)
 
 
-def test_ties_give_the_gradient_to_one_token():
+def test_nothing_waits_for_a_gpu():
+    """The head of a GPU runs on tensors without data (PyTorch's meta device), where any shape that depends on data is an error."""
+    hidden = torch.empty(3, 7, 8, device="meta", requires_grad=True)
+    weight, bias = (torch.empty(*shape, device="meta", requires_grad=True) for shape in ((50, 8), (50,)))
+    mask = torch.empty(3, 7, dtype=torch.bool, device="meta")
+    PaddedSpladeHead.apply(hidden, mask, weight, bias, True, torch.bfloat16).sum().backward()
+    assert all(tensor.grad.shape == tensor.shape and tensor.grad.dtype == torch.float32 for tensor in (hidden, weight, bias))
+    with torch.no_grad():
+        assert PaddedSpladeHead.apply(hidden, mask, weight, bias, False, torch.float32).shape == (3, 50)
+    with pytest.raises(NotImplementedError):
+        hidden[mask]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_ties_give_the_gradient_to_one_token(padded):
     """Two equal tokens: the values agree, and the two together get what one would."""
     decoder = nn.Linear(3, 5, bias=False)
     hidden = torch.randn(1, 1, 3).repeat(1, 2, 1)
-    (stock, stock_gradients), (ours, our_gradients) = both(hidden, torch.ones(1, 2), decoder, "relu")
+    (stock, stock_gradients), (ours, our_gradients) = both(hidden, torch.ones(1, 2), decoder, "relu", padded)
     torch.testing.assert_close(ours, stock)
     torch.testing.assert_close(our_gradients[0].sum(1), stock_gradients[0].sum(1))
     torch.testing.assert_close(our_gradients[1], stock_gradients[1])

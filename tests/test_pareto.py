@@ -9,14 +9,9 @@ import pytest
 from splade_sts.errors import UserError
 from splade_sts.pareto import as_table, picture, points, series, write
 from splade_sts.sweep import plan
-from splade_sts.tracking.record import Record, collect
+from splade_sts.tracking.record import Record
 from tests.conftest import run
 from tests.test_tracking import splade_sts
-
-
-@pytest.fixture(scope="module")
-def record(project) -> Record:
-    return collect(lambda path: (project / path).read_bytes())
 
 
 def changed(record: Record, quality: float, size: float, **params) -> Record:

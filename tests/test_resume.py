@@ -26,6 +26,8 @@ from tests import conftest
 from tests.conftest import ROOT, dvc, run, set_params, user_environment
 
 NOBODY = 65534
+# A background job of a shell ignores Ctrl-C, and what it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 train_params = partial(conftest.train_params, epochs=2.5, learning_rate=1e-3, logging_steps=3, checkpoint_steps=2)
 
 

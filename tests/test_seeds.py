@@ -9,14 +9,9 @@ from scipy import stats
 
 from splade_sts.errors import UserError
 from splade_sts.seeds import as_text, check_only_seeds_differ, read_run, summarize
-from splade_sts.tracking.record import Record, collect
+from splade_sts.tracking.record import Record
 from tests.conftest import dvc
 from tests.test_tracking import splade_sts
-
-
-@pytest.fixture(scope="module")
-def record(project) -> Record:
-    return collect(lambda path: (project / path).read_bytes())
 
 
 def run(record: Record, seed: int, spearman: float = 0.5, tags: dict | None = None, **params) -> Record:
@@ -29,7 +24,9 @@ def run(record: Record, seed: int, spearman: float = 0.5, tags: dict | None = No
 def test_summary(record):
     """Mean, sample standard deviation and Student's interval, as scipy computes it; every seed is shown."""
     values = [0.79, 0.81, 0.80]
-    runs = {f"seed-{seed}": run(record, seed, value) for seed, value in enumerate(values, start=1)}
+    runs = {
+        f"seed-{seed}": run(record, seed, value, **{"train.checkpoint_steps": seed}) for seed, value in enumerate(values, start=1)
+    }
     check_only_seeds_differ(runs)
     summary = summarize(runs, 0.9)
     found = summary["metrics"]["test.spearman_cosine"]

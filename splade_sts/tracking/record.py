@@ -24,6 +24,9 @@ REPORT_FILES = (
     "comparison.md", "comparison.html", "predictions.png", "error_by_band.png", "active_dims.png", "training.png",
 )
 
+# Parameters that no result of a model depends on.
+FREE_PARAMS = ("tracking.", "compare.", "train.checkpoint_steps")
+OUTPUT_TAG = "dvc.md5."  # before the path of an output under data or models
 TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training", "splade_sts.record", "splade_sts.complete"
 
 Reader = Callable[[str], bytes]
@@ -131,7 +134,7 @@ def collect(read: Reader = workspace_reader) -> Record:
         curves=curves,
         tags={
             "precision": results["finetune"]["precision"],
-            **{f"dvc.md5.{path}": out["md5"] for path, out in outs.items() if path.startswith(("data", "models"))},
+            **{f"{OUTPUT_TAG}{path}": out["md5"] for path, out in outs.items() if path.startswith(("data", "models"))},
         },
         datasets=[
             {
