@@ -71,7 +71,8 @@ def main() -> None:
     where = {"workspace": arguments.workspace.resolve(), "split": arguments.split}
     needed = in_process(work, **where)
     peak = {precision: in_process(gemm_peak, precision=precision)["flops"] for precision in ("fp32", "bf16")}
-    print(f"{needed['tokens']} tokens, {needed['flop'] / 1e12:.2f} TFLOP; peak " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peak.items()))
+    peaks = ", ".join(f"{precision} {flops / 1e9:.0f} GFLOP/s" for precision, flops in peak.items())
+    print(f"{needed['tokens']} tokens, {needed['flop'] / 1e12:.2f} TFLOP; peak {peaks}")
     kinds = {
         "stock fp32": (stock, "fp32"), "ours fp32": (ours, "fp32"), "stock bf16": (stock, "bf16"), "ours bf16": (ours, "bf16"),
     }
@@ -85,7 +86,8 @@ def main() -> None:
         best = min(found, key=lambda run: run["seconds"])
         reference = min(run["seconds"] for run in runs["stock fp32"])
         floor = needed["flop"] / peak[kinds[name][1]]
-        rows.append({"run": name, **best, "times as fast as stock fp32": reference / best["seconds"], "share of the floor": floor / best["seconds"]})
+        shares = {"times as fast as stock fp32": reference / best["seconds"], "share of the floor": floor / best["seconds"]}
+        rows.append({"run": name, **best, **shares})
     report("evaluation", rows, arguments.results)
 
 

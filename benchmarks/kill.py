@@ -37,7 +37,10 @@ BEYOND = 1.15  # how far beyond the usual end of a stage a kill may come
 PATIENCE = 600.0
 # Files that DVC writes in place, so that killing it can leave them empty, by its message then. The way out is that of
 # docs/reliability.md; without dvc.lock, DVC takes finished stages from its run cache.
-TORN = {"Unable to read RWLock-file": ".dvc/tmp/rwlock", "'./dvc.lock' validation failed": "dvc.lock", "dvc.lock' is invalid": "dvc.lock"}
+TORN = {
+    "Unable to read RWLock-file": ".dvc/tmp/rwlock", "'./dvc.lock' validation failed": "dvc.lock",
+    "dvc.lock' is invalid": "dvc.lock",
+}
 
 
 class Pipeline:
@@ -94,7 +97,8 @@ class Pipeline:
 
 def state(project: Path) -> dict[str, bytes]:
     """Everything that must be the same: dvc.lock (which has the hashes of all outputs) and the metrics."""
-    return {name: (project / name).read_bytes() for name in ["dvc.lock", *(f"metrics/{p.name}" for p in (project / "metrics").iterdir())]}
+    names = ["dvc.lock", *(f"metrics/{path.name}" for path in (project / "metrics").iterdir())]
+    return {name: (project / name).read_bytes() for name in names}
 
 
 def undisturbed(project: Path) -> dict[str, float]:
@@ -140,7 +144,8 @@ def disturbed(project: Path, seconds: dict[str, float], generator: random.Random
         seen["waited for an orphan"] += "waiting for it" in output
         for kill in mine:
             kills.append(kill)
-            print(f"{len(kills):3} {kill['signal']:7} to {kill['victim']:9} in {kill['stage']:18} after {kill['after']:4.1f} s", flush=True)
+            who = f"{kill['signal']:7} to {kill['victim']:9} in {kill['stage']:18}"
+            print(f"{len(kills):3} {who} after {kill['after']:4.1f} s", flush=True)
         if pipeline.process.returncode == 0:
             return kills, seen
         if mine:

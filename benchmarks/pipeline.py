@@ -37,7 +37,10 @@ def main() -> None:
             started = time.perf_counter()
             subprocess.run([sys.executable, *command], cwd=arguments.workspace, check=True, capture_output=True)
             times[name].append(time.perf_counter() - started)
-    rows = [{"command": name, "seconds (median)": statistics.median(found), "seconds (fastest)": min(found)} for name, found in times.items()]
+    rows = [
+        {"command": name, "seconds (median)": statistics.median(found), "seconds (fastest)": min(found)}
+        for name, found in times.items()
+    ]
     report("pipeline", rows, arguments.results)
 
 

@@ -1,6 +1,7 @@
 """One epoch of fine-tuning with its validations: the library's plain trainer against this project's, alternating.
 
-    python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25] [--validations 4] [--rounds 1] [--results FOLDER]
+    python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25] [--validations 4] [--rounds 1]
+                                  [--results FOLDER]
 
 `--workspace` is a project in which `dvc repro` has run (its data/normalized and models/base are used). Stock is
 SparseEncoderTrainer set up as in upstream's STS example (train_splade_stsbenchmark.py): random batches, the stock modules,

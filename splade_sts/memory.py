@@ -12,8 +12,9 @@ from torch import nn
 # Tokens, padding included, up to which a forward pass keeps all it computes for the backward pass: about 0.7 GB at
 # bert-base size.
 KEPT_TOKENS = 2048
-# Tokens, padding included, from which on memory counts for more than the time it takes to get it again.
+# Tokens, padding included, and bytes of weights, above which memory counts for more than the time it takes to get it again.
 GIVEN_BACK_TOKENS = 4096
+GIVEN_BACK_WEIGHTS = 256 << 20
 # Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -23,12 +24,12 @@ def keep_freed_memory(keep: bool) -> None:
 
     By default glibc hands blocks above 32 MB back to the system at once. The gradients of a vocabulary matrix are such
     blocks: every step would have the system clear them page by page (mallopt(3)). But what is kept is scattered and not
-    all of it can be used again: without `keep`, blocks from 4 MiB on and what had been kept before (malloc_trim(3)) go back.
+    all of it can be used again: without `keep`, blocks from 8 MiB on and what had been kept before (malloc_trim(3)) go back.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    blocks, top = (1 << 30, -1) if keep else (4 << 20, 4 << 20)
+    blocks, top = (1 << 30, -1) if keep else (8 << 20, 8 << 20)
     for name, value in ((M_MMAP_THRESHOLD, blocks), (M_TRIM_THRESHOLD, top)):
         if not libc.mallopt(name, value):
             raise OSError(f"glibc refused mallopt({name}, {value})")
@@ -42,14 +43,15 @@ def saving_memory(model: SparseEncoder) -> Iterator[None]:
 
     A forward pass over more than KEPT_TOKENS keeps only the input of each layer. The rest is computed again in the backward
     pass (transformers' gradient checkpointing), with the same dropout, so that the gradients are the same numbers; a model
-    that does not support it keeps all. From the first forward pass over more than GIVEN_BACK_TOKENS on, freed memory is
-    given back.
+    that does not support it keeps all. Freed memory is kept; by a model with more than GIVEN_BACK_WEIGHTS only up to the first
+    forward pass over more than GIVEN_BACK_TOKENS, and given back from there on.
     """
     transformer = model[0].model
     recomputes = transformer.supports_gradient_checkpointing
     if recomputes:
         transformer.activation_checkpointing_enable({"use_reentrant": False})
     layers = [module for module in transformer.modules() if hasattr(module, "gradient_checkpointing")]
+    weights = sum(parameter.nbytes for parameter in transformer.parameters())
     keep_freed_memory(True)
     keeps = True
 
@@ -58,7 +60,7 @@ def saving_memory(model: SparseEncoder) -> Iterator[None]:
         tokens = inputs[0]["input_ids"].numel()
         for layer in layers:
             layer.gradient_checkpointing = recomputes and tokens > KEPT_TOKENS
-        if keeps and tokens > GIVEN_BACK_TOKENS:
+        if keeps and tokens > GIVEN_BACK_TOKENS and weights > GIVEN_BACK_WEIGHTS:
             keep_freed_memory(False)
             keeps = False
 

@@ -41,7 +41,10 @@ def test_a_seeded_thousand(target):
 
 
 @SETTINGS
-@given(rows=st.lists(st.tuples(TEXT, TEXT, st.floats(0, 5)), min_size=1, max_size=5), kind=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+@given(
+    rows=st.lists(st.tuples(TEXT, TEXT, st.floats(0, 5)), min_size=1, max_size=5),
+    kind=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]),
+)
 def test_any_text_arrives_or_is_named(tmp_path, rows, kind):
     """What has something to see arrives as its NFC, whatever the format; every row without is counted."""
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -66,7 +69,10 @@ def test_any_text_arrives_or_is_named(tmp_path, rows, kind):
 
 
 @SETTINGS
-@given(data=st.binary(max_size=200), ending=st.sampled_from([f".{kind}{pack}" for kind in ("csv", "jsonl", "parquet") for pack in ("", ".gz", ".zip", ".xz")]))
+@given(
+    data=st.binary(max_size=200),
+    ending=st.sampled_from([f".{kind}{pack}" for kind in ("csv", "jsonl", "parquet") for pack in ("", ".gz", ".zip", ".xz")]),
+)
 def test_any_bytes_are_a_table_or_refused(tmp_path, data, ending):
     """Random bytes under any name."""
     path = tmp_path / f"t{ending}"
@@ -85,7 +91,10 @@ YAML_VALUES = st.recursive(
 
 
 @SETTINGS
-@given(key=st.sampled_from(sorted(params.flatten(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))))), value=YAML_VALUES)
+@given(
+    key=st.sampled_from(sorted(params.flatten(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))))),
+    value=YAML_VALUES,
+)
 def test_any_value_of_any_parameter(key, value):
     """Either it fits, or the message names the key."""
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -105,7 +114,10 @@ def test_yaml_bombs(tmp_path):
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefghi", "bcdefghij", strict=True)
     )
-    for text in (bomb, "data: &d [*d]\n", "[" * 100_000, "x: " + "y" * 2_000_000, "&a : *a\n", "data: !!python/object/apply:os.system [id]\n"):
+    for text in (
+        bomb, "data: &d [*d]\n", "[" * 100_000, "x: " + "y" * 2_000_000, "&a : *a\n",
+        "data: !!python/object/apply:os.system [id]\n",
+    ):
         path = tmp_path / "params.yaml"
         path.write_text(text)
         with pytest.raises(UserError) as refused:
@@ -178,7 +190,8 @@ def test_compression_bombs(tmp_path, pack, monkeypatch):
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * 100_000, "a\x00b\x1b[31m", "👩‍👩‍👧‍👦 🇩🇪", "مرحبا بالعالم", "\u202eabc\u202c", "=1+1", "+1", "-1", "@SUM(A1)", "<script>alert(1)</script>"],
+    ["x" * 100_000, "a\x00b\x1b[31m", "👩‍👩‍👧‍👦 🇩🇪", "مرحبا بالعالم", "\u202eabc\u202c", "=1+1", "+1", "-1",
+     "@SUM(A1)", "<script>alert(1)</script>"],
     ids=["long", "control", "emoji", "arabic", "override", "equals", "plus", "minus", "at", "script"],
 )
 def test_unusual_texts_are_texts(tmp_path, text):
@@ -230,5 +243,7 @@ def test_a_model_card_is_one_document(tmp_path):
 def test_secrets_are_taken_out(monkeypatch):
     """Credentials in URLs and the values of the environment variables that hold them."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    said = without_secrets("GET https://me:pa@ss@host.example/x?y=1 (hf_secret) postgresql://u:p@h/db and mail a@b.example http://h/@x")
+    said = without_secrets(
+        "GET https://me:pa@ss@host.example/x?y=1 (hf_secret) postgresql://u:p@h/db and mail a@b.example http://h/@x"
+    )
     assert said == "GET https://…@host.example/x?y=1 (…) postgresql://…@h/db and mail a@b.example http://h/@x"

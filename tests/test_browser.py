@@ -79,7 +79,8 @@ def test_report_escapes_what_the_data_say(browser, tmp_path):
 
 
 ATTACKS = (
-    "<script>document.title='broken'</script>", "<img src=x onerror=\"document.title='broken'\">", "</p></main><svg onload=\"document.title='broken'\">",
+    "<script>document.title='broken'</script>", "<img src=x onerror=\"document.title='broken'\">",
+    "</p></main><svg onload=\"document.title='broken'\">",
     "[a](javascript:document.title='broken')", "{{ 7 * 7 }}", "&lt;b&gt;", "`</code><b id=broken>`", "|<b id=broken>|",
 )
 
@@ -94,7 +95,8 @@ def test_attacks_in_sentences_and_cards(browser, tmp_path):
 
     def attacked(table):
         texts = [ATTACKS[row % len(ATTACKS)] for row in range(len(table))]
-        return table.assign(sentence1=texts, sentence2=texts, shared_terms=[[text] * len(terms) for text, terms in zip(texts, table["shared_terms"])])
+        terms = [[text] * len(shared) for text, shared in zip(texts, table["shared_terms"], strict=True)]
+        return table.assign(sentence1=texts, sentence2=texts, shared_terms=terms)
 
     base, finetuned = {"test": many(BASE)}, {"test": many(FINETUNED)}
     comparison = compare(base, finetuned)
@@ -105,7 +107,10 @@ def test_attacks_in_sentences_and_cards(browser, tmp_path):
         tmp_path, title="T", license="mit", base_model="a/b", data=None, body=model_card.table({"k": ATTACKS[0]}, ("what", "value"))
     )
     pages = {
-        "html": html_report(comparison, changed, [], {"shared_pairs": {}}, {"data.path": ATTACKS[1]}, {"source": ATTACKS[2], "revision": None}, 0.95),
+        "html": html_report(
+            comparison, changed, [], {"shared_pairs": {}}, {"data.path": ATTACKS[1]},
+            {"source": ATTACKS[2], "revision": None}, 0.95,
+        ),
         "markdown": markdown.render(markdown_report(verdict(comparison, 0.95), comparison, changed)),
         "card": markdown.render((tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]),
     }

@@ -90,7 +90,8 @@ def test_dense_reference(tiny_bert, tmp_path):
     """The cosine of a dense encoder's vectors; a folder without a model is refused by the name of the parameter."""
     from sentence_transformers import SentenceTransformer
 
-    pairs = pd.DataFrame([("the dog runs", "a red car", 0.2), ("the cat", "the cat", 1.0)], columns=["sentence1", "sentence2", "score"])
+    rows = [("the dog runs", "a red car", 0.2), ("the cat", "the cat", 1.0)]
+    pairs = pd.DataFrame(rows, columns=["sentence1", "sentence2", "score"])
     found = score_pairs(pairs, {"test": pairs}, str(tiny_bert))["test"]["dense"]
     model = SentenceTransformer(str(tiny_bert))
     expected = model.similarity_pairwise(model.encode(pairs["sentence1"].tolist()), model.encode(pairs["sentence2"].tolist()))

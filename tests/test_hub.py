@@ -61,7 +61,8 @@ def run(tmp_path, url: str, *command: str, **environment: str) -> subprocess.Com
     return subprocess.run(
         [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=200,
         env={
-            "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"),
+            "PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+            "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"),
             "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", **environment,
         },
     )

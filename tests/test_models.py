@@ -64,6 +64,7 @@ def test_saving_memory_changes_no_gradient(tiny_splade, monkeypatch):
     for kept in (10**6, 1):
         monkeypatch.setattr(memory, "KEPT_TOKENS", kept)
         monkeypatch.setattr(memory, "GIVEN_BACK_TOKENS", kept)
+        monkeypatch.setattr(memory, "GIVEN_BACK_WEIGHTS", kept)
         model = load_encoder(tiny_splade).train()
         features = model.preprocess(["the dog runs in the park", "two red cars"])
         layer_calls = []

@@ -24,7 +24,8 @@ def metrics(project: Path) -> dict[str, str]:
 def test_outputs(project):
     """Every promised output is there, and the numbers of comparison are those of the two evaluations."""
     assert {path.name for path in (project / "metrics").iterdir()} >= {
-        "data.json", "base.json", "finetune.json", "finetuned.json", "controls.json", "comparison.json", "training.csv", "validation.csv",
+        "data.json", "base.json", "finetune.json", "finetuned.json", "controls.json", "comparison.json",
+        "training.csv", "validation.csv",
     }
     comparison, base, finetuned, finetune = (
         json.loads((project / "metrics" / f"{name}.json").read_text())

@@ -145,7 +145,8 @@ def test_digests():
         base["test"].iloc[::-1], base["test"][:-1], base["test"].assign(sentence2="x"), base["test"].assign(gold=0.25),
     ):
         assert pairs_digest(other) != pairs_digest(base["test"])
-        with pytest.raises(UserError, match=f"test: the predictions are of different pairs: .*base {pairs_digest(other)[:12]} .*dvc repro"):
+        said = f"test: the predictions are of different pairs: .*base {pairs_digest(other)[:12]} .*dvc repro"
+        with pytest.raises(UserError, match=said):
             check_same_pairs({**tables, "base": other}, "test")
 
 
