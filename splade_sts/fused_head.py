@@ -255,14 +255,16 @@ def pooled(features: dict[str, Any], decoder: nn.Linear, double_log: bool, cast:
     """
     hidden, mask = features["token_embeddings"], features["attention_mask"].bool()
     dtype = _product_dtype(hidden.device.type)
+    weight, bias = decoder.weight, decoder.bias
+    if not torch.is_grad_enabled():
+        weight, bias = weight.detach(), None if bias is None else bias.detach()
     with torch.autocast(hidden.device.type, enabled=False):
         if hidden.device.type != "cpu":
-            return PaddedSpladeHead.apply(hidden, mask, decoder.weight, decoder.bias, double_log, dtype)
+            return PaddedSpladeHead.apply(hidden, mask, weight, bias, double_log, dtype)
         states, lengths = hidden[mask], mask.sum(dim=1).tolist()
         if torch.is_grad_enabled():
             cast.forget()
-            return FusedSpladeHead.apply(states, decoder.weight, decoder.bias, lengths, double_log, dtype)
-        weight, bias = decoder.weight.detach(), None if decoder.bias is None else decoder.bias.detach()
+            return FusedSpladeHead.apply(states, weight, bias, lengths, double_log, dtype)
         if dtype == torch.float32 and has_native_bfloat16():
             return screened(states, weight, bias, lengths, double_log, cast)
         if dtype == torch.bfloat16:
@@ -272,7 +274,7 @@ def pooled(features: dict[str, Any], decoder: nn.Linear, double_log: bool, cast:
 
 @contextmanager
 def fused(model: SparseEncoder) -> Iterator[None]:
-    """Compute the head of `model` with `FusedSpladeHead` within the block.
+    """Compute the head of `model` with `pooled` within the block.
 
     Only what the modules compute is swapped, on these instances: their classes and parameters stay, so what is saved
     within the block is the stock model. A model with another head than max pooling over a linear decoder runs as it

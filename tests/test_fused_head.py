@@ -16,7 +16,7 @@ from splade_sts.sampler import LengthGroupedBatchSampler
 def both(hidden, mask, decoder, activation, padded=False):
     """Vectors and gradients (hidden, weight, bias) of the stock modules and of a fused head, for one random loss."""
     results = []
-    coefficients = torch.randn(hidden.shape[0], decoder.out_features)
+    coefficients = torch.randn(hidden.shape[0], decoder.out_features, device=hidden.device)
     for kind in ("stock", "fused"):
         decoder.zero_grad()
         states = hidden.clone().requires_grad_()
@@ -129,6 +129,17 @@ def test_nothing_waits_for_a_gpu():
         assert PaddedSpladeHead.apply(hidden, mask, weight, bias, False, torch.float32).shape == (3, 50)
     with pytest.raises(NotImplementedError):
         hidden[mask]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("activation", ["relu", "log1p_relu"])
+def test_on_a_gpu(activation):
+    """The values and gradients of the stock modules there."""
+    decoder, hidden, mask = nn.Linear(32, 200), torch.randn(4, 6, 32), torch.ones(4, 6, dtype=torch.long)
+    (stock, stock_gradients), (ours, our_gradients) = both(hidden.cuda(), mask.cuda(), decoder.cuda(), activation)
+    torch.testing.assert_close(ours, stock, rtol=1e-4, atol=1e-5)
+    for expected, found in zip(stock_gradients, our_gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("padded", [False, True])
