@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def peak_memory_mib() -> float:
     """Largest resident memory of this process so far (Linux)."""
@@ -35,6 +37,13 @@ def pairs(workspace: Path, split: str, share: float = 1.0) -> pd.DataFrame:
     """A random share of a normalized split of the project in `workspace`."""
     table = pd.read_parquet(workspace / f"data/normalized/{split}.parquet")
     return table.sample(round(len(table) * share), random_state=0).reset_index(drop=True)
+
+
+def train_settings(**changes: Any):
+    """The train section of the project's params.yaml, with `changes`."""
+    from splade_sts import params
+
+    return params.load(ROOT / "params.yaml").train.model_copy(update=changes)
 
 
 def bert_base_sized(workspace: Path, folder: Path) -> Path:

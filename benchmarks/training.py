@@ -19,9 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common import bert_base_sized, in_process, pairs, report
-
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.common import ROOT, bert_base_sized, in_process, pairs, report, train_settings
 
 
 def stock(
@@ -68,7 +66,6 @@ def ours(
     seed: int = 1,
 ) -> dict[str, Any]:
     """`splade_sts.training.finetune` with the defaults of params.yaml."""
-    from splade_sts import params
     from splade_sts.encoder import load_encoder
     from splade_sts.training import finetune
 
@@ -79,7 +76,7 @@ def ours(
     if steps > 0:
         validation = validation[:16]
         changes |= {"epochs": steps * batch_size / len(train), "eval_steps": steps}
-    settings = params.load(ROOT / "params.yaml").train.model_copy(update=changes)
+    settings = train_settings(**changes)
     encoder = load_encoder(model)
     started = time.perf_counter()  # stock is timed without loading its model, too
     _, _, summary = finetune(encoder, train, validation, settings)

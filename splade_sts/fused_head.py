@@ -117,11 +117,12 @@ class PaddedSpladeHead(torch.autograd.Function):
         Returns:
             float32 (sentences, vocabulary), not negative.
         """
-        product_weight = weight.to(dtype).T
+        product_weight, count = weight.to(dtype).T, _sentences_at_once(hidden.shape[1])
+        needs_winners = any(ctx.needs_input_grad)
         largest, winners = [], []
-        for states, tokens in zip(_parts(hidden), _parts(mask, hidden.shape[1]), strict=True):
+        for states, tokens in zip(hidden.split(count), mask.split(count), strict=True):
             scores = (states.to(dtype) @ product_weight).masked_fill_(~tokens.unsqueeze(2), -torch.inf)
-            if any(ctx.needs_input_grad):
+            if needs_winners:
                 values, tokens_of_entries = scores.max(dim=1)
                 winners.append(tokens_of_entries)
             else:
@@ -130,7 +131,7 @@ class PaddedSpladeHead(torch.autograd.Function):
         scores = torch.cat(largest)
         if bias is not None:
             scores += bias
-        if winners:
+        if needs_winners:
             slope = torch.where(scores > 0, _slope(scores.relu(), double_log), 0)
             ctx.save_for_backward(hidden, weight, torch.cat(winners), slope)
             ctx.has_bias, ctx.dtype = bias is not None, dtype
@@ -144,8 +145,8 @@ class PaddedSpladeHead(torch.autograd.Function):
         values = grad.float() * slope
         vectors, grad_hidden = weight.to(ctx.dtype), []
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
-        length = hidden.shape[1]
-        for states, places, shares in zip(_parts(hidden), _parts(winners, length), _parts(values, length), strict=True):
+        count = _sentences_at_once(hidden.shape[1])
+        for states, places, shares in zip(hidden.split(count), winners.split(count), values.split(count), strict=True):
             scores = torch.zeros(*states.shape[:2], len(weight), dtype=ctx.dtype, device=grad.device)
             scores = scores.scatter_(1, places.unsqueeze(1), shares.to(ctx.dtype).unsqueeze(1)).flatten(0, 1)
             grad_hidden.append((scores @ vectors).view(states.shape))
@@ -154,14 +155,14 @@ class PaddedSpladeHead(torch.autograd.Function):
         return torch.cat(grad_hidden).to(hidden.dtype), None, grad_weight.to(weight.dtype), grad_bias, None, None
 
 
-def _parts(rows: Tensor, length: int | None = None) -> tuple[Tensor, ...]:
-    """Cut sentences of `length` tokens, by default the second dimension, into parts of at most CHUNK_TOKENS tokens."""
-    return rows.split(max(1, CHUNK_TOKENS // (length or rows.shape[1])))
+def _sentences_at_once(length: int) -> int:
+    """How many padded sentences of `length` tokens make at most CHUNK_TOKENS tokens (a longer sentence stands alone)."""
+    return max(1, CHUNK_TOKENS // length)
 
 
 def _saturated(scores: Tensor, double_log: bool) -> Tensor:
     """log(1 + relu), once or twice."""
-    result = scores.relu().log1p()
+    result = scores.relu().log1p_()
     return result.log1p_() if double_log else result
 
 

@@ -48,21 +48,21 @@ def saving_memory(model: SparseEncoder) -> Iterator[None]:
     """
     transformer = model[0].model
     recomputes = transformer.supports_gradient_checkpointing
+    layers: list[nn.Module] = []
     if recomputes:
         transformer.activation_checkpointing_enable({"use_reentrant": False})
-    layers = [module for module in transformer.modules() if hasattr(module, "gradient_checkpointing")]
-    weights = sum(parameter.nbytes for parameter in transformer.parameters())
+        layers = [module for module in transformer.modules() if hasattr(module, "gradient_checkpointing")]
     keep_freed_memory(True)
-    keeps = True
+    may_give_back = sum(parameter.nbytes for parameter in transformer.parameters()) > GIVEN_BACK_WEIGHTS
 
     def choose(module: nn.Module, inputs: tuple[dict[str, Any], ...]) -> None:
-        nonlocal keeps
+        nonlocal may_give_back
         tokens = inputs[0]["input_ids"].numel()
         for layer in layers:
-            layer.gradient_checkpointing = recomputes and tokens > KEPT_TOKENS
-        if keeps and tokens > GIVEN_BACK_TOKENS and weights > GIVEN_BACK_WEIGHTS:
+            layer.gradient_checkpointing = tokens > KEPT_TOKENS
+        if may_give_back and tokens > GIVEN_BACK_TOKENS:
             keep_freed_memory(False)
-            keeps = False
+            may_give_back = False
 
     hook = model[0].register_forward_pre_hook(choose)
     try:

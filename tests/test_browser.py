@@ -10,7 +10,6 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from splade_sts.tracking.record import collect
 from tests.test_tracking import mlflow_server, runs, splade_sts
 
 pytestmark = [
@@ -124,11 +123,10 @@ def test_attacks_in_sentences_and_cards(browser, tmp_path):
         assert ATTACKS[0] in shown, name
 
 
-def test_mlflow_pages(browser, project, tmp_path):
+def test_mlflow_pages(browser, project, record, tmp_path):
     """The runs table lists the runs, and the comparison page of two draws their curves."""
     uri = f"sqlite:///{tmp_path / 'server.db'}"
     assert splade_sts(project, "sync", MLFLOW_TRACKING_URI=uri).returncode == 0
-    record = collect(lambda path: (project / path).read_bytes())
     from splade_sts.tracking import store
 
     client = store.MlflowClient(uri)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from splade_sts.params import public_params
-from splade_sts.tracking.record import collect
 from tests.conftest import ROOT, dvc, stages_run
 
 TRAINING = """
@@ -209,9 +208,8 @@ def splade_sts(project: Path, *arguments: str, **environment: str) -> subprocess
     )
 
 
-def test_the_pipeline_run_is_one_complete_run(project):
+def test_the_pipeline_run_is_one_complete_run(project, record):
     """`dvc repro` of the fixture left one FINISHED run with everything in it."""
-    record = collect(lambda path: (project / path).read_bytes())
     found = [run for run in runs(project) if run.data.tags.get("splade_sts.record") == record.id]
     run = next(run for run in found if run.data.tags["splade_sts.complete"] == "true")
     assert run.info.status == "FINISHED"
@@ -241,12 +239,11 @@ def test_a_cached_training_still_ends_in_one_complete_run(project):
     assert {"params.yaml", "dvc.lock", "comparison.html", "predictions.png"} <= files
 
 
-def test_deleting_the_database_and_syncing_brings_runs_back(project, tmp_path):
+def test_deleting_the_database_and_syncing_brings_runs_back(project, record, tmp_path):
     """From Git and DVC alone, curves included; a second sync writes nothing."""
     uri = f"sqlite:///{tmp_path / 'again.db'}"
     done = splade_sts(project, "sync", MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stderr
-    record = collect(lambda path: (project / path).read_bytes())
     (run,) = [run for run in runs(project, uri) if run.data.tags["splade_sts.record"] == record.id]
     from mlflow import MlflowClient
 
