@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.common import report
-from splade_sts.statistics import intervals
+from splade_sts.comparison.statistics import intervals
 
 BAR = 3.0
 

@@ -54,7 +54,7 @@ def bert_base_sized(workspace: Path, folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from splade_sts.base_model import convert_dense
+    from splade_sts.model.conversion import convert_dense
 
     if not (folder / "splade").exists():
         torch.manual_seed(0)

@@ -19,7 +19,7 @@ from benchmarks.common import ROOT, gemm_peak, in_process, pairs, report
 def stock(workspace: Path, split: str, precision: str) -> dict[str, Any]:
     from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 
-    from splade_sts.encoder import load_encoder
+    from splade_sts.model.encoder import load_encoder
 
     table, model = pairs(workspace, split), load_encoder(workspace / "models/base")
     evaluator = SparseEmbeddingSimilarityEvaluator(
@@ -33,9 +33,9 @@ def stock(workspace: Path, split: str, precision: str) -> dict[str, Any]:
 
 def ours(workspace: Path, split: str, precision: str) -> dict[str, Any]:
     from splade_sts import params
-    from splade_sts.encoder import load_encoder
-    from splade_sts.evaluation import PairEvaluator
-    from splade_sts.fused_head import fused
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.evaluation.correlation import PairEvaluator
+    from splade_sts.model.head.cpu import fused
 
     table, model = pairs(workspace, split), load_encoder(workspace / "models/base")
     evaluator = PairEvaluator(table, split, params.load(ROOT / "params.yaml").evaluate.batch_size)
@@ -50,7 +50,7 @@ def ours(workspace: Path, split: str, precision: str) -> dict[str, Any]:
 
 def work(workspace: Path, split: str) -> dict[str, Any]:
     """Real tokens of all sentences, and the operations of the linear layers on them."""
-    from splade_sts.encoder import load_encoder
+    from splade_sts.model.encoder import load_encoder
 
     table, model = pairs(workspace, split), load_encoder(workspace / "models/base")
     ids = model.tokenizer([*table["sentence1"], *table["sentence2"]], truncation=True, max_length=model.max_seq_length)["input_ids"]

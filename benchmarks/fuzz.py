@@ -35,7 +35,7 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML
 
-from splade_sts import __main__ as command_line
+from splade_sts import cli as command_line
 from splade_sts import params
 from splade_sts.errors import UserError
 from stages import download, normalize
@@ -245,7 +245,7 @@ class Models:
     """Model folders: values of configuration files exchanged, files mutated or missing; loaded as base model."""
 
     def __init__(self, folder: Path):
-        from splade_sts.base_model import convert_dense
+        from splade_sts.model.conversion import convert_dense
         from tests.conftest import WORDS, make_bert
 
         self.folder, self.good, dense = folder / "model", folder / "good", folder / "dense"
@@ -254,7 +254,7 @@ class Models:
         convert_dense(dense, WORDS, 4, 32).save_pretrained(str(self.good), create_model_card=False)
 
     def __call__(self, dice: random.Random) -> str:
-        from splade_sts.base_model import convert_dense, load_splade
+        from splade_sts.model.conversion import convert_dense, load_splade
 
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.good, self.folder)

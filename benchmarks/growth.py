@@ -39,8 +39,8 @@ def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
     """Median seconds of a training step on sentences of exactly `length` tokens."""
     import statistics
 
-    from splade_sts.encoder import load_encoder
-    from splade_sts.training import finetune
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.training.trainer import finetune
 
     encoder = load_encoder(model)
     encoder.max_seq_length = length
@@ -57,8 +57,8 @@ def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
 
 def encode(model: Path, rows: int) -> dict[str, Any]:
     """Seconds to evaluate `rows` pairs."""
-    from splade_sts.encoder import load_encoder
-    from splade_sts.evaluation import evaluate_split
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.evaluation.correlation import evaluate_split
 
     pairs, encoder = random_pairs(rows), load_encoder(model)
     started = time.perf_counter()
@@ -121,7 +121,7 @@ def main() -> None:
 
 def make_tiny(folder: Path) -> dict[str, Any]:
     """The tests' random encoder as a SPLADE model in `folder`/tiny."""
-    from splade_sts.base_model import convert_dense
+    from splade_sts.model.conversion import convert_dense
     from tests.conftest import make_bert
 
     (folder / "dense").mkdir()

@@ -18,8 +18,9 @@ try:
 except ImportError:
     sys.exit("error: atheris is missing; pip install atheris")
 
-with atheris.instrument_imports(include=["splade_sts.params", "splade_sts.tables", "ruamel.yaml"]):
-    from splade_sts import params, tables
+with atheris.instrument_imports(include=["splade_sts.params", "splade_sts.data.tables", "ruamel.yaml"]):
+    from splade_sts import params
+    from splade_sts.data import tables
 
 from benchmarks import fuzz
 from splade_sts.errors import UserError

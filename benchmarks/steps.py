@@ -27,8 +27,8 @@ def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, 
 
     from torch.utils.flop_counter import FlopCounterMode
 
-    from splade_sts.encoder import load_encoder
-    from splade_sts.training import finetune
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.training.trainer import finetune
 
     train, total = pairs(workspace, "train"), WARM_UP + count
     changes = {"precision": "bf16", "epochs": total * 16 / len(train), "eval_steps": total, "logging_steps": 1, "learning_rate": 0.0}

@@ -65,9 +65,9 @@ def ours(
     workspace: Path, model: Path, precision: str, share: float, validations: int = 4, batch_size: int = 16, steps: int = -1,
     seed: int = 1,
 ) -> dict[str, Any]:
-    """`splade_sts.training.finetune` with the defaults of params.yaml."""
-    from splade_sts.encoder import load_encoder
-    from splade_sts.training import finetune
+    """`splade_sts.training.trainer.finetune` with the defaults of params.yaml."""
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.training.trainer import finetune
 
     train, validation, eval_steps = _data(workspace, share, validations)
     changes: dict[str, Any] = {

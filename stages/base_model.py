@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from splade_sts import model_card, params
-from splade_sts.base_model import convert_dense, load_splade, locate
+from splade_sts import params
+from splade_sts.model import card as model_card
+from splade_sts.model.conversion import convert_dense, load_splade, locate
 from splade_sts.errors import run_stage
 from splade_sts.files import replacing
 

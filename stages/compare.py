@@ -3,15 +3,15 @@
 import pandas as pd
 
 from splade_sts import params
-from splade_sts.comparison import (
+from splade_sts.comparison.compare import (
     MODELS, add_controls, add_costs, add_evidence, add_parts, changed_pairs, check_same_pairs,
     check_scores, compare, markdown_report, metrics_table,
 )
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
-from splade_sts.pictures import active_dims_histogram, error_by_band, pictures, prediction_table
-from splade_sts.report import html_report, sections, verdict
-from splade_sts.slices import check_genre
+from splade_sts.report.pictures import active_dims_histogram, error_by_band, pictures, prediction_table
+from splade_sts.report.html import html_report, sections, verdict
+from splade_sts.comparison.slices import check_genre
 
 SPLITS = ("validation", "test")
 

@@ -3,17 +3,17 @@
 import pandas as pd
 
 from splade_sts import params
-from splade_sts.controls import score_pairs
+from splade_sts.controls.lexical import score_pairs
 from splade_sts.errors import UserError, run_stage
 from splade_sts.files import replacing, write_json
-from splade_sts.statistics import correlation
+from splade_sts.comparison.statistics import correlation
 
 
 def dense_folder(controls: params.ControlsParams) -> str | None:
     """Where the dense model of the parameters lies; fetched from the Hub where it is one of there."""
     if controls.dense_model is None:
         return None
-    from splade_sts.base_model import locate
+    from splade_sts.model.conversion import locate
 
     try:
         return str(locate(controls.dense_model, controls.dense_revision)[0])

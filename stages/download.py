@@ -11,7 +11,7 @@ from splade_sts.params import DataParams
 
 
 def from_files(data: DataParams, folder: Path) -> dict:
-    from splade_sts.tables import find_split, read_table
+    from splade_sts.data.tables import find_split, read_table
 
     source = Path(data.path)
     origin = {}
@@ -29,7 +29,7 @@ def from_files(data: DataParams, folder: Path) -> dict:
 
 
 def from_hub(data: DataParams, folder: Path) -> dict:
-    from splade_sts.hub import load_dataset_splits
+    from splade_sts.hub.fetch import load_dataset_splits
 
     splits, resolved = load_dataset_splits(data.source, data.revision, params.SPLITS)
     origin = {}

@@ -5,14 +5,14 @@ import sys
 import pandas as pd
 
 from splade_sts import params
-from splade_sts.encoder import load_encoder
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import run_stage
-from splade_sts.evaluation import evaluate_split
+from splade_sts.evaluation.correlation import evaluate_split
 from splade_sts.files import replacing, write_json
 from splade_sts.params import flatten
-from splade_sts.retrieval import RELEVANT, retrieval_metrics
-from splade_sts.statistics import check_size
-from splade_sts.vectors import Vectors, cost, tokens_per_second
+from splade_sts.evaluation.retrieval import RELEVANT, retrieval_metrics
+from splade_sts.comparison.statistics import check_size
+from splade_sts.evaluation.encoded import Vectors, cost, tokens_per_second
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from splade_sts import params
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
-from splade_sts.normalization import describe, drop_leaks, normalize_split
+from splade_sts.data.pairs import describe, drop_leaks, normalize_split
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from splade_sts import checkpoints, params
+from splade_sts import params
+from splade_sts.training import checkpoints
 from splade_sts.errors import run_stage, without_secrets
 from splade_sts.files import write_json
-from splade_sts.tracking.record import collect, git_tags, project_root, training_id, workspace_reader
+from splade_sts.runs.record import collect, git_tags, project_root, training_id, workspace_reader
 
 
 def main() -> None:

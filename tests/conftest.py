@@ -73,7 +73,7 @@ def pairs() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def tiny_splade(tiny_bert, pairs, tmp_path_factory) -> Path:
     """Folder of the SPLADE model converted from `tiny_bert` with 8 active dimensions wanted."""
-    from splade_sts.base_model import convert_dense
+    from splade_sts.model.conversion import convert_dense
 
     folder = tmp_path_factory.mktemp("tiny-splade") / "model"
     sentences = pairs["sentence1"].tolist() + pairs["sentence2"].tolist()
@@ -162,6 +162,6 @@ def project(tmp_path_factory, tiny_bert, pairs) -> Path:
 @pytest.fixture(scope="session")
 def record(project):
     """What is recorded of the run of `project`."""
-    from splade_sts.tracking.record import collect
+    from splade_sts.runs.record import collect
 
     return collect(lambda path: (project / path).read_bytes())

@@ -20,10 +20,12 @@ from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
 from benchmarks import fuzz
-from splade_sts import model_card, params, tables
+from splade_sts import params
+from splade_sts.model import card as model_card
+from splade_sts.data import tables
 from splade_sts.errors import UserError, without_secrets
-from splade_sts.normalization import INVISIBLE, normalize_split
-from splade_sts.tables import read_table
+from splade_sts.data.pairs import INVISIBLE, normalize_split
+from splade_sts.data.tables import read_table
 from tests.conftest import ROOT
 
 COLUMNS = {"sentence1": "sentence1", "sentence2": "sentence2", "score": "score"}
@@ -129,7 +131,7 @@ MEGABYTE = 2**20
 READ = """
 import resource, sys
 from splade_sts.errors import run_stage
-from splade_sts.tables import read_table
+from splade_sts.data.tables import read_table
 from pathlib import Path
 run_stage(lambda: read_table(Path(sys.argv[1])))
 """

@@ -58,8 +58,8 @@ def test_report(browser, project):
 
 def test_report_escapes_what_the_data_say(browser, tmp_path):
     """A sentence with a script stays text."""
-    from splade_sts.comparison import add_evidence, changed_pairs, compare
-    from splade_sts.report import html_report
+    from splade_sts.comparison.compare import add_evidence, changed_pairs, compare
+    from splade_sts.report.html import html_report
 
     from tests.test_comparison import BASE, FINETUNED, many
 
@@ -86,9 +86,9 @@ ATTACKS = (
 
 def test_attacks_in_sentences_and_cards(browser, tmp_path):
     """Markup in sentences, terms and names is shown as text by the HTML report and by a rendered Markdown report and card."""
-    from splade_sts import model_card
-    from splade_sts.comparison import add_evidence, changed_pairs, compare, markdown_report
-    from splade_sts.report import html_report, verdict
+    from splade_sts.model import card as model_card
+    from splade_sts.comparison.compare import add_evidence, changed_pairs, compare, markdown_report
+    from splade_sts.report.html import html_report, verdict
 
     from tests.test_comparison import BASE, FINETUNED, many
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from splade_sts.comparison import add_evidence, changed_pairs, check_scores, compare, markdown_report, metrics_table, split_metrics
+from splade_sts.comparison.compare import add_evidence, changed_pairs, check_scores, compare, markdown_report, metrics_table, split_metrics
 from splade_sts.errors import UserError
-from splade_sts.report import verdict
+from splade_sts.report.html import verdict
 
 
 def predictions(predicted: list[float], active_dims: int) -> pd.DataFrame:

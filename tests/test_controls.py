@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from splade_sts.controls import Bm25, TfIdf, dense_scores, overlap, score_pairs, words
+from splade_sts.controls.lexical import Bm25, TfIdf, dense_scores, overlap, score_pairs, words
 from splade_sts.errors import UserError
 from splade_sts.params import ControlsParams
 from stages.controls import dense_folder

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import nn
 
-from splade_sts import fused_head
-from splade_sts.encoder import load_encoder
-from splade_sts.fused_head import Bfloat16Weight, PaddedSpladeHead, fused, pooled, screened
-from splade_sts.sampler import LengthGroupedBatchSampler
+from splade_sts.model.head import cpu as fused_head
+from splade_sts.model.encoder import load_encoder
+from splade_sts.model.head.cpu import Bfloat16Weight, PaddedSpladeHead, fused, pooled, screened
+from splade_sts.training.sampler import LengthGroupedBatchSampler
 
 
 def both(hidden, mask, decoder, activation, padded=False):

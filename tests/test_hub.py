@@ -17,7 +17,7 @@ from tests.hub_server import REVISION, HubServer
 
 LOAD_MODEL = """
 import sys
-from splade_sts.base_model import load_splade, locate
+from splade_sts.model.conversion import load_splade, locate
 from splade_sts.errors import run_stage
 def main():
     folder, revision = locate("org/tiny", sys.argv[1])
@@ -28,7 +28,7 @@ run_stage(main)
 FETCH_MODEL = """
 import sys
 from splade_sts.errors import run_stage
-from splade_sts.hub import download_model
+from splade_sts.hub.fetch import download_model
 run_stage(lambda: print(download_model("org/tiny", sys.argv[1])[1]))
 """
 # huggingface_hub waits 23 s between its retries of a 500 or a lost connection, and has no setting for that.

@@ -20,7 +20,7 @@ from tests.test_hub import SHORT_WAITS
 FETCHER = """
 import os, sys
 import datasets, huggingface_hub, pandas, pyarrow
-from splade_sts import hub
+from splade_sts.hub import fetch as hub
 from splade_sts.errors import run_stage
 from stages import download
 

@@ -12,13 +12,13 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 
-from splade_sts import memory
-from splade_sts.base_model import convert_dense, load_splade, locate
-from splade_sts.comparison import split_metrics
-from splade_sts.encoder import encode_distinct, load_encoder
+from splade_sts.training import memory
+from splade_sts.model.conversion import convert_dense, load_splade, locate
+from splade_sts.comparison.compare import split_metrics
+from splade_sts.model.encoder import encode_distinct, load_encoder
 from splade_sts.errors import UserError
-from splade_sts.evaluation import check_collapse, check_explosion, evaluate_split
-from splade_sts.training import finetune, resolve_precision
+from splade_sts.evaluation.correlation import check_collapse, check_explosion, evaluate_split
+from splade_sts.training.trainer import finetune, resolve_precision
 from tests.conftest import train_params
 
 

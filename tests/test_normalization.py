@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import params
 from splade_sts.errors import UserError
-from splade_sts.normalization import INVISIBLE, describe, drop_leaks, normalize_split
+from splade_sts.data.pairs import INVISIBLE, describe, drop_leaks, normalize_split
 from tests.conftest import ROOT
 
 NAMES = ["sentence1", "sentence2", "score"]

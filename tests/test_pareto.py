@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from splade_sts.errors import UserError
-from splade_sts.pareto import as_table, picture, points, series, write
-from splade_sts.sweep import plan
-from splade_sts.tracking.record import Record
+from splade_sts.runs.pareto import as_table, picture, points, series, write
+from splade_sts.runs.sweep import plan
+from splade_sts.runs.record import Record
 from tests.conftest import run
 from tests.test_tracking import splade_sts
 

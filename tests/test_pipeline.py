@@ -136,7 +136,7 @@ def test_table_stages_import_no_torch(stage):
 def test_embedded_parameters_of_the_demo_are_valid():
     """The overrides in the Makefile fit the schema and name files that are there."""
     from splade_sts import params
-    from splade_sts.tables import find_split
+    from splade_sts.data.tables import find_split
 
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     content["data"] |= {"source": "sample", "score_range": [0, 5]}

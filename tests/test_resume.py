@@ -17,11 +17,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from splade_sts import checkpoints, training
-from splade_sts.encoder import load_encoder
+from splade_sts.training import checkpoints
+from splade_sts.training import trainer as training
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.files import locked, replacing, write_json
-from splade_sts.training import finetune
+from splade_sts.training.trainer import finetune
 from tests import conftest
 from tests.conftest import ROOT, dvc, run, set_params, user_environment
 

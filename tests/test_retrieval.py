@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from splade_sts.encoder import load_encoder
-from splade_sts.evaluation import evaluate_split
-from splade_sts.retrieval import relevant_partners, retrieval_metrics
-from splade_sts.vectors import Vectors, cost, tokens_per_second
+from splade_sts.model.encoder import load_encoder
+from splade_sts.evaluation.correlation import evaluate_split
+from splade_sts.evaluation.retrieval import relevant_partners, retrieval_metrics
+from splade_sts.evaluation.encoded import Vectors, cost, tokens_per_second
 
 PAIR = ["sentence1", "sentence2", "score"]
 

@@ -19,10 +19,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from splade_sts.base_model import convert_dense, load_splade
-from splade_sts.encoder import load_encoder
+from splade_sts.model.conversion import convert_dense, load_splade
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import UserError
-from splade_sts.model_folder import check_folder
+from splade_sts.model.check import check_folder
 from tests.conftest import ROOT
 from tests.hub_server import REVISION, HubServer
 from tests.test_hub import download

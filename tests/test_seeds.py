@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from splade_sts.errors import UserError
-from splade_sts.seeds import as_text, check_only_seeds_differ, read_run, summarize
-from splade_sts.tracking.record import Record
+from splade_sts.runs.seeds import as_text, check_only_seeds_differ, read_run, summarize
+from splade_sts.runs.record import Record
 from tests.conftest import dvc
 from tests.test_tracking import splade_sts
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splade_sts.comparison import add_controls, add_costs, add_evidence, add_parts, check_same_pairs, compare, pairs_digest
+from splade_sts.comparison.compare import add_controls, add_costs, add_evidence, add_parts, check_same_pairs, compare, pairs_digest
 from splade_sts.errors import UserError
-from splade_sts.report import sections
-from splade_sts.slices import MINIMUM_SLICE, check_genre, sentence_key, slices, unseen
+from splade_sts.report.html import sections
+from splade_sts.comparison.slices import MINIMUM_SLICE, check_genre, sentence_key, slices, unseen
 
 PAIR = ["sentence1", "sentence2"]
 

@@ -9,11 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sentence_transformers.sparse_encoder.losses import SparseCosineSimilarityLoss, SpladeLoss
 
-from splade_sts import sparsity, training
-from splade_sts.encoder import load_encoder
+from splade_sts.training import sparsity
+from splade_sts.training import trainer as training
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import UserError
-from splade_sts.sparsity import SparsityController, check_reached, spread_by_length
-from splade_sts.training import Validation, finetune
+from splade_sts.training.sparsity import SparsityController, check_reached, spread_by_length
+from splade_sts.training.trainer import Validation, finetune
 from tests import conftest
 from tests.test_resume import Killed, assert_same, killed_in_step, result
 

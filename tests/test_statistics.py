@@ -7,7 +7,7 @@ from scipy import stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splade_sts.statistics import _Correlations, correlation, estimates, evidence, in_words, intervals, williams
+from splade_sts.comparison.statistics import _Correlations, correlation, estimates, evidence, in_words, intervals, williams
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 from splade_sts import params
 from splade_sts.errors import UserError
-from splade_sts.normalization import normalize_split
-from splade_sts.tables import find_split, read_table
+from splade_sts.data.pairs import normalize_split
+from splade_sts.data.tables import find_split, read_table
 from tests.conftest import ROOT
 
 ROWS = [

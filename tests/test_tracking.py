@@ -265,7 +265,7 @@ def test_a_logged_model_gives_the_same_vectors(workspace, tiny_splade):
     """Registered, loaded back from MLflow: term by term what the folder's model gives."""
     import mlflow
 
-    from splade_sts.encoder import load_encoder
+    from splade_sts.model.encoder import load_encoder
     from splade_sts.tracking import store
 
     client, experiment_id = store.connect(workspace, "splade-sts")

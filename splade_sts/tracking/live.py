@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from splade_sts.tracking.record import git_tags, project_root, run_name
+from splade_sts.runs.record import git_tags, project_root, run_name
 
 FINISH_SECONDS = 15.0
 

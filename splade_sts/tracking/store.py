@@ -25,7 +25,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource  # noqa: E402
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-from splade_sts.tracking.record import COMPLETE_TAG, RECORD_TAG, TRAINING_TAG, Record  # noqa: E402
+from splade_sts.runs.record import COMPLETE_TAG, RECORD_TAG, TRAINING_TAG, Record  # noqa: E402
 
 WRITER_TAG = "splade_sts.writer"
 BATCH = 1000  # most metrics that MLflow takes in one request

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from splade_sts.errors import UserError
-from splade_sts.tracking.record import Record, collect, git_tags, project_root, revision_reader, run_name, workspace_reader
+from splade_sts.runs.record import Record, collect, git_tags, project_root, revision_reader, run_name, workspace_reader
 
 
 def write(record: Record, tags: dict[str, str], experiment: str, model: Path | None = None) -> tuple[str, bool]:

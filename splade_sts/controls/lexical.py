@@ -88,7 +88,7 @@ def dense_scores(folder: str, pairs: pd.DataFrame) -> np.ndarray:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import pairwise_cos_sim
 
-    import splade_sts.encoder  # noqa: F401 (quiets the libraries)
+    import splade_sts.model.encoder  # noqa: F401 (quiets the libraries)
 
     try:
         model = SentenceTransformer(folder, local_files_only=True, trust_remote_code=False)

@@ -7,13 +7,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from splade_sts import checkpoints, model_card, params
-from splade_sts.encoder import load_encoder
+from splade_sts import params
+from splade_sts.training import checkpoints
+from splade_sts.model import card as model_card
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import run_stage
 from splade_sts.files import read_json, replacing, write_json
 from splade_sts.tracking.live import LiveRun
-from splade_sts.tracking.record import TRAINING_TAG, curve_point, project_root, training_id, workspace_reader
-from splade_sts.training import TRAINING_COLUMNS, VALIDATION_COLUMNS, device_name, finetune, library_versions, write_curve
+from splade_sts.runs.record import TRAINING_TAG, curve_point, project_root, training_id, workspace_reader
+from splade_sts.training.trainer import TRAINING_COLUMNS, VALIDATION_COLUMNS, device_name, finetune, library_versions, write_curve
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 from sentence_transformers.util import pairwise_cos_sim
 
-from splade_sts.encoder import encode_distinct
+from splade_sts.model.encoder import encode_distinct
 from splade_sts.errors import UserError
-from splade_sts.fused_head import fused
-from splade_sts.vectors import Vectors
+from splade_sts.model.head.cpu import fused
+from splade_sts.evaluation.encoded import Vectors
 
 METRICS = ("pearson_cosine", "spearman_cosine", "active_dims", "sparsity_ratio")
 

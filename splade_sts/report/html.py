@@ -7,12 +7,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from splade_sts.comparison import DIGITS, RETRIEVAL, Section
-from splade_sts.pictures import Picture
-from splade_sts.slices import MINIMUM_SLICE
-from splade_sts.statistics import in_words
+from splade_sts.comparison.compare import DIGITS, RETRIEVAL, Section
+from splade_sts.report.pictures import Picture
+from splade_sts.comparison.slices import MINIMUM_SLICE
+from splade_sts.comparison.statistics import in_words
 
-TEMPLATE = Path(__file__).with_name("report_template.html")
+TEMPLATE = Path(__file__).with_name("template.html")
 NAMES = {
     "pearson_cosine": "Pearson", "spearman_cosine": "Spearman", "active_dims": "active dims", "sparsity_ratio": "sparsity",
     "flops": "FLOPs of a pair", "index_bytes": "index bytes", "mrr_at_10": "MRR@10", "ndcg_at_10": "nDCG@10",
@@ -125,7 +125,7 @@ def html_report(
     """Render the report.
 
     Args:
-        comparison: of `splade_sts.comparison.compare`.
+        comparison: of `splade_sts.comparison.compare.compare`.
         changed: for each split the pairs that gained and lost most.
         drawn: the pictures.
         data: content of metrics/data.json.

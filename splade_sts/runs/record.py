@@ -27,7 +27,7 @@ REPORT_FILES = (
 # Parameters that no result of a model depends on.
 FREE_PARAMS = ("tracking.", "compare.", "train.checkpoint_steps")
 OUTPUT_TAG = "dvc.md5."  # before the path of an output under data or models
-TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training", "splade_sts.record", "splade_sts.complete"
+TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training.trainer", "splade_sts.record", "splade_sts.complete"
 
 Reader = Callable[[str], bytes]
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from splade_sts.errors import UserError
-from splade_sts.tracking.record import FREE_PARAMS, OUTPUT_TAG, Record, collect, project_root, revision_reader
+from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record, collect, project_root, revision_reader
 from splade_sts.tracking.sync import experiments
 
 SEED = "train.seed"

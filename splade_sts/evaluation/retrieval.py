@@ -6,7 +6,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseInformationRetrievalEvaluator
 from sentence_transformers.util import cos_sim
 
-from splade_sts.vectors import Vectors
+from splade_sts.evaluation.encoded import Vectors
 
 RELEVANT = 0.8  # gold score (of 1) from which a partner is a relevant document: 4 of 5, "mostly equivalent" in STS
 DEPTH = 10

@@ -28,15 +28,15 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import is_torch_bf16_gpu_available
 
-from splade_sts import checkpoints
+from splade_sts.training import checkpoints
 from splade_sts.errors import UserError, disk_problem
-from splade_sts.evaluation import METRICS, PairEvaluator, check_collapse
+from splade_sts.evaluation.correlation import METRICS, PairEvaluator, check_collapse
 from splade_sts.files import read_json, write_json
-from splade_sts.fused_head import fused, has_native_bfloat16
-from splade_sts.memory import saving_memory
+from splade_sts.model.head.cpu import fused, has_native_bfloat16
+from splade_sts.training.memory import saving_memory
 from splade_sts.params import TrainParams
-from splade_sts.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
-from splade_sts.sparsity import TOLERANCE, SparsityController, check_reached, distance
+from splade_sts.training.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
+from splade_sts.training.sparsity import TOLERANCE, SparsityController, check_reached, distance
 
 LOSSES = {"cosine": SparseCosineSimilarityLoss, "cosent": SparseCoSENTLoss, "angle": SparseAnglELoss}
 SPLIT = "validation"
@@ -211,7 +211,7 @@ def finetune(
 
     The loss is SpladeLoss around `params.loss`, with the FLOPS regulariser on both sentences (Formal et al. 2022,
     "From Distillation to Hard Negative Sampling", section 3). With `params.target_active_dims` the weight of the regulariser
-    is steered (`splade_sts.sparsity`), and only checkpoints with that number of active dims count.
+    is steered (`splade_sts.training.sparsity`), and only checkpoints with that number of active dims count.
 
     Args:
         model: the SPLADE model to train; changed in place.

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from splade_sts.controls import words
+from splade_sts.controls.lexical import words
 from splade_sts.errors import UserError
 
 # Below this number of pairs the 95 % interval of a correlation near 0 is wider than +-0.28 (Fisher 1915: 1.96 / sqrt(n - 3)).

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from splade_sts.errors import UserError
-from splade_sts.model_folder import check_folder
+from splade_sts.model.check import check_folder
 
 # Batches between two conversions to sparse rows.
 PART_BATCHES = 8

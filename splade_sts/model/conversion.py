@@ -9,10 +9,10 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling, Transformer
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
-from splade_sts.encoder import load_encoder
+from splade_sts.model.encoder import load_encoder
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
-from splade_sts.model_folder import check_folder
+from splade_sts.model.check import check_folder
 
 # Encoders that pip can install: package folder below site-packages, and the known hash of its weights.
 PIP_ENCODERS = {
@@ -37,7 +37,7 @@ def locate(source: str, revision: str | None) -> tuple[Path, str | None]:
         return Path(source), None
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise UserError(f"model.source: folder {source} not found")
-    from splade_sts.hub import download_model
+    from splade_sts.hub.fetch import download_model
 
     return download_model(source, revision)
 

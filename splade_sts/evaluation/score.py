@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from splade_sts.errors import UserError
-from splade_sts.tables import read_table, table_format
+from splade_sts.data.tables import read_table, table_format
 
 SHOWN_TERMS = 12
 
@@ -35,7 +35,7 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
 
 
 def score_with(folders: list[str], pairs: list[tuple[str, str]]) -> Scored:
-    """Score pairs with the model in each folder: `{folder: table}`, see `splade_sts.evaluation.score_pairs`.
+    """Score pairs with the model in each folder: `{folder: table}`, see `splade_sts.evaluation.correlation.score_pairs`.
 
     Raises:
         UserError: a sentence is empty, or a folder holds no SPLADE model.
@@ -50,8 +50,8 @@ def score_with(folders: list[str], pairs: list[tuple[str, str]]) -> Scored:
     for folder in folders:
         if not _is_file(Path(folder) / "modules.json"):
             raise UserError(f"--model: {folder} holds no model; dvc repro makes models/base and models/finetuned")
-    from splade_sts.encoder import load_encoder
-    from splade_sts.evaluation import score_pairs
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.evaluation.correlation import score_pairs
 
     table = pd.DataFrame(pairs, columns=["sentence1", "sentence2"])
     return {folder: score_pairs(load_encoder(folder), table) for folder in folders}

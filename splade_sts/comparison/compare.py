@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
 from splade_sts.errors import UserError
-from splade_sts.slices import MINIMUM_SLICE, slices, unseen
-from splade_sts.statistics import COEFFICIENTS, check_size, estimates, evidence
+from splade_sts.comparison.slices import MINIMUM_SLICE, slices, unseen
+from splade_sts.comparison.statistics import COEFFICIENTS, check_size, estimates, evidence
 
 MODELS = ("base", "finetuned")
 COSTS = ("flops", "index_bytes")
@@ -25,7 +25,7 @@ RETRIEVAL = ("mrr_at_10", "ndcg_at_10", "recall_at_10")
 def split_metrics(predictions: pd.DataFrame) -> dict[str, float]:
     """The evaluator's metrics, recomputed from predictions.
 
-    Same names and definitions as `splade_sts.evaluation`: correlations of `predicted` with `gold`, the mean of both
+    Same names and definitions as `splade_sts.evaluation.correlation`: correlations of `predicted` with `gold`, the mean of both
     sides' active dimensions, and 1 - active dims / vocabulary size.
     """
     active_dims = (predictions["active_dims1"].mean() + predictions["active_dims2"].mean()) / 2
@@ -56,7 +56,7 @@ def add_evidence(
     comparison: dict[str, Any], base: dict[str, pd.DataFrame], finetuned: dict[str, pd.DataFrame],
     resamples: int, confidence: float, seed: int,
 ) -> None:
-    """Add `evidence` (see `splade_sts.statistics.evidence`) to every split of `comparison`.
+    """Add `evidence` (see `splade_sts.comparison.statistics.evidence`) to every split of `comparison`.
 
     Raises:
         UserError: the scores of a split hardly vary, so that there are no intervals.
@@ -147,7 +147,7 @@ def add_parts(
     """Add to every split `leak_free` (the pairs no sentence of which occurs in train) and `slices` ({by: {slice: part}}).
 
     A part is `{pairs, enough, coefficient: {base, finetuned, delta, low, high}}`, with the interval of delta; where there are
-    fewer than `splade_sts.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and nothing else
+    fewer than `splade_sts.comparison.slices.MINIMUM_SLICE` pairs, or the scores (almost) do not vary, `enough` is false and nothing else
     is said. Slices hold Spearman alone and are resampled `SLICE_RESAMPLES` times at most.
 
     Args:
@@ -155,7 +155,7 @@ def add_parts(
         base, finetuned: predictions by split.
         train: normalized pairs of train.
         pairs: normalized pairs by split.
-        overlap: word overlap of the pairs by split, see `splade_sts.slices.slices`.
+        overlap: word overlap of the pairs by split, see `splade_sts.comparison.slices.slices`.
         resamples, confidence, seed: of the bootstrap.
     """
     for split, values in comparison.items():

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import params
 from splade_sts.errors import UserError
-from splade_sts.seeds import read_run
+from splade_sts.runs.seeds import read_run
 from splade_sts.tracking.sync import experiments
 
 PARAMS = "params.yaml"

@@ -10,8 +10,8 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from splade_sts.errors import UserError
 from splade_sts.files import replacing, write_json
-from splade_sts.pictures import THEMES, render
-from splade_sts.tracking.record import FREE_PARAMS, OUTPUT_TAG, Record
+from splade_sts.report.pictures import THEMES, render
+from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
 
 SPLITS = ("validation", "test")
 QUALITY, SIZE = "spearman_cosine", "active_dims"

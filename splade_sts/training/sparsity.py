@@ -9,7 +9,7 @@ from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import Sche
 from sentence_transformers.sparse_encoder.losses import SpladeLoss
 from transformers.trainer_callback import ExportableState
 
-from splade_sts.encoder import encode_distinct
+from splade_sts.model.encoder import encode_distinct
 from splade_sts.errors import UserError
 
 # A model within this share of the wanted number has reached it.
