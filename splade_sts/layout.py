@@ -1,0 +1,87 @@
+"""Names of splits, models and metrics, and where each file of the pipeline lies.
+
+Paths are relative to the folder a stage runs in, which is the project's root or DVC's copy of it.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from splade_sts.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# What models are measured on: the splits that no training sees.
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
+
+Model = Literal["base", "finetuned"]
+MODELS: tuple[Model, ...] = ("base", "finetuned")
+
+Coefficient = Literal["pearson", "spearman"]
+COEFFICIENTS: tuple[Coefficient, ...] = ("pearson", "spearman")
+
+PARAMS, PIPELINE, LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
+# Pinned versions of the packages that numbers depend on; stages depend on these files.
+MODEL_VERSIONS, DATA_VERSIONS = Path("requirements-model.txt"), Path("requirements-data.txt")
+
+SAMPLE = Path("data/sample")
+RAW, NORMALIZED, CALIBRATION = Path("data/raw"), Path("data/normalized"), Path("data/calibration.txt")
+PROVENANCE = RAW / "provenance.json"
+BASE_SOURCE = Path("models/base.json")
+CONTROLS = Path("predictions/controls")
+REPORTS, PLOTS = Path("reports"), Path("plots")
+TRAINING_CURVE, VALIDATION_CURVE = Path("metrics/training.csv"), Path("metrics/validation.csv")
+RECORD = Path("metrics/record.json")
+
+# Below the project's root, outside of what DVC and Git hold.
+CHECKPOINTS, STAGE_LOCK = Path("checkpoints"), Path(".dvc/tmp/stage.lock")
+MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = Path("mlflow.db"), Path("mlartifacts"), Path(".dvc/tmp/mlflow")
+
+
+def raw(split: Split) -> Path:
+    """The rows of a split as they came (Parquet)."""
+    return RAW / f"{split}.parquet"
+
+
+def normalized(split: Split) -> Path:
+    """The pairs of a split, see `splade_sts.data.pairs.Pairs`."""
+    return NORMALIZED / f"{split}.parquet"
+
+
+def model(name: Model) -> Path:
+    """The folder of a model, as `SparseEncoder` loads it."""
+    return Path("models") / name
+
+
+def predictions(name: Model) -> Path:
+    """The folder of a model's predictions: a Parquet file for each held-out split."""
+    return Path("predictions") / name
+
+
+def metrics(stage: str) -> Path:
+    """The headlines of a stage: a small JSON file that Git holds."""
+    return Path("metrics") / f"{stage}.json"
+
+
+def evidence(stage: str) -> Path:
+    """Everything that a stage found: a JSON file in DVC's cache."""
+    return Path("evidence") / f"{stage}.json"
+
+
+def project_root() -> Path:
+    """The user's workspace, also from within DVC's temporary experiment folders.
+
+    DVC names it in `DVC_ROOT`, which `dvc repro` would take over from the calling shell: it counts only where the
+    working directory lies below it.
+
+    Raises:
+        UserError: the working directory is in no DVC project.
+    """
+    here = Path.cwd().resolve()
+    named = os.environ.get("DVC_ROOT")
+    if named and here.is_relative_to(Path(named).resolve()):
+        return Path(named).resolve()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir():
+            return folder
+    raise UserError(f"{here} is in no DVC project; run from the project's folder")

@@ -1,0 +1,75 @@
+"""How a process of ours ends, and what a stage makes sure of before it starts."""
+
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from splade_sts import layout
+from splade_sts.errors import UserError, disk_problem, memory_problem, without_secrets
+from splade_sts.locks import locked
+
+BUSY = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
+
+    Other exceptions are bugs and end with their traceback. Nothing printed holds a secret.
+    """
+    try:
+        main()
+    except UserError as error:
+        problem = memory_problem(error.__cause__)  # a model or file that could not be loaded for that reason, say
+        sys.exit(f"error: {without_secrets(f'{error}: {problem}' if problem else str(error))}")
+    except KeyboardInterrupt:
+        print("interrupted; run again to go on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if problem := disk_problem(error) or memory_problem(error):
+            sys.exit(f"error: {without_secrets(problem)}")
+        sys.exit(without_secrets(traceback.format_exc()))
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """`run_command` for a stage: with the pinned versions, and one at a time in a working directory.
+
+    A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs of the next run.
+    """
+
+    def alone() -> None:
+        check_versions()
+        if not layout.STAGE_LOCK.parent.parent.is_dir():
+            return main()
+        with locked(layout.STAGE_LOCK, BUSY):
+            main()
+
+    run_command(alone)
+
+
+def check_versions() -> None:
+    """Check that the packages that numbers depend on are installed as pinned.
+
+    The stages depend on the files that pin them, so that another version, once it is pinned, runs them again. A build's
+    own part of a version (`+cpu`) does not count.
+
+    Raises:
+        UserError: names each package that differs, and what to do.
+    """
+    different = []
+    for file in (layout.MODEL_VERSIONS, layout.DATA_VERSIONS):
+        for name, pinned in re.findall(r"^([\w.-]+)==([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+            try:
+                installed = version(name).split("+")[0]
+            except PackageNotFoundError:
+                installed = "missing"
+            if installed != pinned:
+                different.append(f"{name} {pinned} is pinned in {file}; installed: {installed}")
+    if different:
+        raise UserError(
+            "the results would not be those of the pinned packages:\n  "
+            + "\n  ".join(different)
+            + "\ninstall them (python -m pip install -r requirements.txt), or pin the versions you want: "
+            "the stages that depend on them then run again"
+        )
