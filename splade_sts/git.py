@@ -15,15 +15,21 @@ def git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
     except FileNotFoundError:
-        raise UserError("git is not installed; this command asks it what belongs to the project") from None
+        raise UserError(
+            "git is not installed; this command asks it what belongs to the project"
+        ) from None
     if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+        raise UserError(
+            f"git {' '.join(arguments)}: {done.stderr.strip() or f'exit status {done.returncode}'}"
+        )
     return done.stdout.rstrip("\n")
 
 
 def resolve(root: Path, revision: str) -> str | None:
     """The commit that `revision` names: 40 hexadecimal digits; None where there is none."""
     try:
-        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        return git(
+            root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        )
     except UserError:
         return None

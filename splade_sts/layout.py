@@ -25,7 +25,11 @@ PARAMS, PIPELINE, LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
 MODEL_VERSIONS, DATA_VERSIONS = Path("requirements-model.txt"), Path("requirements-data.txt")
 
 SAMPLE = Path("data/sample")
-RAW, NORMALIZED, CALIBRATION = Path("data/raw"), Path("data/normalized"), Path("data/calibration.txt")
+RAW, NORMALIZED, CALIBRATION = (
+    Path("data/raw"),
+    Path("data/normalized"),
+    Path("data/calibration.json"),
+)
 PROVENANCE = RAW / "provenance.json"
 BASE_SOURCE = Path("models/base.json")
 CONTROLS = Path("predictions/controls")
@@ -35,7 +39,11 @@ RECORD = Path("metrics/record.json")
 
 # Below the project's root, outside of what DVC and Git hold.
 CHECKPOINTS, STAGE_LOCK = Path("checkpoints"), Path(".dvc/tmp/stage.lock")
-MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = Path("mlflow.db"), Path("mlartifacts"), Path(".dvc/tmp/mlflow")
+MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = (
+    Path("mlflow.db"),
+    Path("mlartifacts"),
+    Path(".dvc/tmp/mlflow"),
+)
 
 
 def raw(split: Split) -> Path:
@@ -71,8 +79,8 @@ def evidence(stage: str) -> Path:
 def project_root() -> Path:
     """The user's workspace, also from within DVC's temporary experiment folders.
 
-    DVC names it in `DVC_ROOT`, which `dvc repro` would take over from the calling shell: it counts only where the
-    working directory lies below it.
+    DVC names it in `DVC_ROOT`, which `dvc repro` would take over from the calling shell: it counts
+    only where the working directory lies below it.
 
     Raises:
         UserError: the working directory is in no DVC project.

@@ -11,11 +11,13 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked(path: str | os.PathLike[str], busy: str | None) -> Iterator[None]:
-    """Hold the lock file `path` within the block; the lock of a process that dies, in whatever way, is free again.
+    """Hold the lock file `path` within the block; the lock of a process that dies, in whatever way,
+    is free again.
 
     Args:
         path: made where it is missing. The holder may delete it.
-        busy: printed where another process holds the lock, before waiting for it; `{pid}` is that process.
+        busy: printed where another process holds the lock, before waiting for it; `{pid}` is that
+            process.
             None: do not wait.
 
     Raises:

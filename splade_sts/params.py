@@ -27,7 +27,8 @@ def _number_from_text(value: Any) -> Any:
     return value
 
 
-# What names a data set or a model ends in model cards and reports: nothing that would be markup there.
+# What names a data set or a model ends in model cards and reports: nothing that would be markup
+# there.
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f`<>|]+$")]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
@@ -65,7 +66,9 @@ class DataParams(Strict):
 
     @property
     def known_range(self) -> tuple[float, float]:
-        """Lowest and highest score of the source: `score_range`, or what is known of the source where that is null."""
+        """Lowest and highest score of the source: `score_range`, or what is known of the source
+        where that is null.
+        """
         if self.score_range is None:
             return SCORE_RANGES[self.source]
         low, high = self.score_range
@@ -75,7 +78,8 @@ class DataParams(Strict):
     def _consistent(self) -> Self:
         if self.source not in ("sample", "local") and self.source.count("/") > 1:
             raise ValueError(
-                f"unknown source {self.source!r}; expected sample, local (with the folder in data.path) "
+                f"unknown source {self.source!r}; expected sample, local (with the folder in "
+                "data.path) "
                 "or the id of a data set on the Hub, such as sentence-transformers/stsb"
             )
         if self.score_range is None and self.source not in SCORE_RANGES:
@@ -85,7 +89,10 @@ class DataParams(Strict):
             )
         low, high = self.known_range
         if not low < high:
-            raise ValueError(f"score_range is {self.score_range}; expected [lowest, highest] with lowest < highest")
+            raise ValueError(
+                f"score_range is {self.score_range}; expected [lowest, highest] with lowest < "
+                "highest"
+            )
         return self
 
 
@@ -97,7 +104,9 @@ class BaseModelParams(Strict):
 
     @property
     def wanted_active_dims(self) -> int | None:
-        """Active dims that a dense encoder is converted to; None where the source is a SPLADE model already."""
+        """Active dims that a dense encoder is converted to; None where the source is a SPLADE model
+        already.
+        """
         return self.target_active_dims or ACTIVE_DIMS.get(self.source)
 
 
@@ -136,7 +145,8 @@ class TrainParams(Strict):
     def _consistent(self) -> Self:
         if self.target_active_dims and not self.regularizer_weight:
             raise ValueError(
-                "target_active_dims steers regularizer_weight from the value given, which is 0; set it above 0 "
+                "target_active_dims steers regularizer_weight from the value given, which is 0; "
+                "set it above 0 "
                 "(3.0e-3), or target_active_dims to null"
             )
         return self
@@ -174,7 +184,9 @@ def _known_keys(location: tuple) -> list[str]:
 
 
 def _keys(location: tuple) -> tuple:
-    """`location` up to the key it ends at: pydantic adds the arms of a union (`str`, `int`) below it."""
+    """`location` up to the key it ends at: pydantic adds the arms of a union (`str`, `int`) below
+    it.
+    """
     section: Any = Params
     for depth, key in enumerate(location):
         field = section.model_fields.get(key)
@@ -182,7 +194,9 @@ def _keys(location: tuple) -> tuple:
             return location[: depth + 1]
         section = field.annotation
         if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return location[: depth + 1] + tuple(part for part in location[depth + 1 :] if isinstance(part, int))
+            return location[: depth + 1] + tuple(
+                part for part in location[depth + 1 :] if isinstance(part, int)
+            )
     return location
 
 
@@ -206,7 +220,8 @@ def parse(content: Any, name: str = str(layout.PARAMS)) -> Params:
     """Check `content` (nested mappings as read from YAML) against the schema.
 
     Raises:
-        UserError: names every key that is unknown, missing or wrong, with what was found and what is allowed.
+        UserError: names every key that is unknown, missing or wrong, with what was found and what
+            is allowed.
     """
     try:
         return Params.model_validate(content)
@@ -223,14 +238,20 @@ def load(path: str | Path = layout.PARAMS) -> Params:
     """
     try:
         if Path(path).stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path} has more than {LARGEST_FILE:,} bytes; expected the project's parameters")
+            raise UserError(
+                f"{path} has more than {LARGEST_FILE:,} bytes; expected the project's parameters"
+            )
         content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found; run from the project's root folder") from None
     except UserError:
         raise
-    except Exception as error:  # no UTF-8, an impossible date, endless nesting: the YAML reader raises many things
-        raise UserError(f"{path} cannot be read as YAML: {type(error).__name__}: {str(error)[:500]}") from error
+    except (
+        Exception
+    ) as error:  # no UTF-8, an impossible date, endless nesting: the YAML reader raises many things
+        raise UserError(
+            f"{path} cannot be read as YAML: {type(error).__name__}: {str(error)[:500]}"
+        ) from error
     return parse(content, str(path))
 
 

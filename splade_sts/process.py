@@ -14,14 +14,17 @@ BUSY = "a stage of an earlier run still works in this folder (`kill {pid}` ends 
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C with 130.
+    """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C
+    with 130.
 
     Other exceptions are bugs and end with their traceback. Nothing printed holds a secret.
     """
     try:
         main()
     except UserError as error:
-        problem = memory_problem(error.__cause__)  # a model or file that could not be loaded for that reason, say
+        problem = memory_problem(
+            error.__cause__
+        )  # a model or file that could not be loaded for that reason, say
         sys.exit(f"error: {without_secrets(f'{error}: {problem}' if problem else str(error))}")
     except KeyboardInterrupt:
         print("interrupted; run again to go on", file=sys.stderr)
@@ -33,15 +36,18 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """`run_command` for a stage: with the pinned versions, and one at a time in a working directory.
+    """`run_command` for a stage: with the pinned versions, and one at a time in a working
+    directory.
 
-    A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs of the next run.
+    A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs
+    of the next run.
     """
 
     def alone() -> None:
         check_versions()
         if not layout.STAGE_LOCK.parent.parent.is_dir():
-            return main()
+            main()
+            return
         with locked(layout.STAGE_LOCK, BUSY):
             main()
 
@@ -51,15 +57,17 @@ def run_stage(main: Callable[[], None]) -> None:
 def check_versions() -> None:
     """Check that the packages that numbers depend on are installed as pinned.
 
-    The stages depend on the files that pin them, so that another version, once it is pinned, runs them again. A build's
-    own part of a version (`+cpu`) does not count.
+    The stages depend on the files that pin them, so that another version, once it is pinned, runs
+    them again. A build's own part of a version (`+cpu`) does not count.
 
     Raises:
         UserError: names each package that differs, and what to do.
     """
     different = []
     for file in (layout.MODEL_VERSIONS, layout.DATA_VERSIONS):
-        for name, pinned in re.findall(r"^([\w.-]+)==([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+        for name, pinned in re.findall(
+            r"^([\w.-]+)==([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             try:
                 installed = version(name).split("+")[0]
             except PackageNotFoundError:
@@ -70,6 +78,6 @@ def check_versions() -> None:
         raise UserError(
             "the results would not be those of the pinned packages:\n  "
             + "\n  ".join(different)
-            + "\ninstall them (python -m pip install -r requirements.txt), or pin the versions you want: "
-            "the stages that depend on them then run again"
+            + "\ninstall them (python -m pip install -r requirements.txt), or pin the versions "
+            "you want: the stages that depend on them then run again"
         )

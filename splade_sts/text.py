@@ -19,9 +19,16 @@ def one_line(text: object) -> str:
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> str:
-    """A Markdown table: the first `labels` columns are text, the others numbers, aligned to the right.
+    """A Markdown table: the first `labels` columns are text, the others numbers, aligned to the
+    right.
 
     Cells stand as they are given: text from outside goes through `one_line` first.
     """
     align = ["left"] * labels + ["right"] * (len(headers) - labels)
-    return tabulate(rows, headers=list(headers), tablefmt="pipe", disable_numparse=True, colalign=align if rows else None)
+    return tabulate(
+        rows,
+        headers=list(headers),
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=align if rows else None,
+    )

@@ -1,67 +1,92 @@
-"""compare: base against fine-tuned and against words alone, from the tables of predictions; and the reports on it."""
+"""compare: base against fine-tuned and against words alone, from the tables of predictions; and the
+reports on it.
+"""
 
-import pandas as pd
+from splade_sts.runs.public import public_params
 
-from splade_sts import params
-from splade_sts.comparison.compare import (
-    MODELS, add_controls, add_costs, add_evidence, add_parts, changed_pairs, check_same_pairs,
-    check_scores, compare, markdown_report, metrics_table,
-)
-from splade_sts.errors import run_stage
-from splade_sts.files import read_json, replacing, write_json
-from splade_sts.report.pictures import active_dims_histogram, error_by_band, pictures, prediction_table
-from splade_sts.report.html import html_report, sections, verdict
-from splade_sts.comparison.slices import check_genre
+from splade_sts import layout, params
+from splade_sts.comparison.changed import changed_pairs
+from splade_sts.comparison.compare import SplitResults, compare
+from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.controls.scores import ControlScores
+from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
+from splade_sts.evaluation.results import Evaluation, Predictions
+from splade_sts.files import read_json, replacing_folder, write_json
+from splade_sts.process import run_stage
+from splade_sts.report.card import Making, model_card
+from splade_sts.report.html import Setting, html_report
+from splade_sts.report.markdown import markdown_report
+from splade_sts.report.pictures import PlotTables, pictures
+from splade_sts.report.sections import numbers, sections
+from splade_sts.report.verdict import verdict
+from splade_sts.text import markdown_table
+from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
-SPLITS = ("validation", "test")
 
-
-def read_splits(folder: str) -> dict[str, pd.DataFrame]:
-    return {split: pd.read_parquet(f"{folder}/{split}.parquet") for split in SPLITS}
+def read_results(genre: str | int | None) -> dict[str, SplitResults]:
+    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
+    results = {}
+    for split in layout.HELD_OUT:
+        pairs = Pairs.read(layout.normalized(split))
+        if genre is not None and pairs.genre is None:
+            raise UserError(
+                f"data.columns.genre is {genre!r}, but data/normalized has no genre for {split}; "
+                "run dvc repro"
+            )
+        results[str(split)] = SplitResults(
+            pairs=pairs,
+            base=Predictions.read(layout.predictions("base") / f"{split}.parquet"),
+            finetuned=Predictions.read(layout.predictions("finetuned") / f"{split}.parquet"),
+            base_evaluation=base.splits[split],
+            finetuned_evaluation=finetuned.splits[split],
+            controls=ControlScores.read(layout.CONTROLS / f"{split}.parquet"),
+        )
+    return results
 
 
 def main() -> None:
     settings = params.load()
-    base, finetuned, controls = (read_splits(f"predictions/{name}") for name in (*MODELS, "controls"))
-    pairs, train = read_splits("data/normalized"), pd.read_parquet("data/normalized/train.parquet")
-    check_genre(pairs, settings.data.columns.genre)
-    for split in SPLITS:
-        tables = {"base": base, "finetuned": finetuned, "controls": controls, "data/normalized": pairs}
-        check_same_pairs({name: table[split] for name, table in tables.items()}, split)
-        check_scores(base[split], finetuned[split], split)
-    comparison = compare(base, finetuned)
-    confidence = settings.compare.confidence
-    bootstrap = (settings.compare.resamples, confidence, settings.compare.seed)
-    add_costs(comparison, *(read_json(f"metrics/{name}.json") for name in MODELS))
-    add_evidence(comparison, base, finetuned, *bootstrap)
-    add_controls(comparison, controls, finetuned, *bootstrap)
-    overlap = {split: table["jaccard"] for split, table in controls.items()}
-    add_parts(comparison, base, finetuned, train, pairs, overlap, *bootstrap)
-    changed = {split: changed_pairs(base[split], finetuned[split], settings.compare.changed_pairs) for split in SPLITS}
-    tables = {
-        table.__name__: table(base["test"], finetuned["test"])
-        for table in (prediction_table, error_by_band, active_dims_histogram)
+    results = read_results(settings.data.columns.genre)
+    train = Pairs.read(layout.normalized("train"))
+    comparison = compare(results, train, Bootstrap.of(settings.compare))
+    changed = {
+        split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)
+        for split, found in results.items()
     }
-    with replacing("plots") as folder:
-        folder.mkdir()
-        for name, table in tables.items():
-            table.to_csv(folder / f"{name}.csv", index=False)
-    drawn = pictures(*tables.values(), pd.read_csv("metrics/training.csv"), pd.read_csv("metrics/validation.csv"))
-    shown = params.public_params(params.flatten(settings.model_dump(exclude={"tracking"})))
-    with replacing("reports") as folder:
-        folder.mkdir()
-        markdown = markdown_report(verdict(comparison, confidence), comparison, changed, sections(comparison, confidence))
-        (folder / "comparison.md").write_text(markdown, encoding="utf-8")
+    tables = PlotTables.of(results["test"].base, results["test"].finetuned)
+    drawn = pictures(
+        tables,
+        read_curve(layout.TRAINING_CURVE.read_text(encoding="utf-8"), TrainingPoint),
+        read_curve(layout.VALIDATION_CURVE.read_text(encoding="utf-8"), ValidationPoint),
+    )
+    provenance = read_json(layout.PROVENANCE)
+    shown = public_params(settings)
+    making = Making(
+        base=read_json(layout.BASE_SOURCE),
+        provenance=provenance,
+        training=read_json(layout.evidence("train")),
+        params=settings.train.model_dump(exclude={"checkpoint_steps"}),
+    )
+    setting = Setting(data=read_json(layout.evidence("data")), provenance=provenance, params=shown)
+    with replacing_folder(layout.PLOTS) as folder:
+        tables.write(folder)
+    with replacing_folder(layout.REPORTS) as folder:
+        texts = {
+            "comparison.md": markdown_report(verdict(comparison), sections(comparison), changed),
+            "comparison.html": html_report(comparison, changed, drawn, setting),
+            "model_card.md": model_card(comparison, making),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
         for picture in drawn:
             (folder / f"{picture.name}.png").write_bytes(picture.light)
-        html = html_report(
-            comparison, changed, drawn, read_json("metrics/data.json"), shown, read_json("data/raw/provenance.json"), confidence,
-        )
-        (folder / "comparison.html").write_text(html, encoding="utf-8")
-    write_json("metrics/comparison.json", comparison)
-    print(metrics_table(comparison))
-    print(verdict(comparison, confidence))
-    print("Report: reports/comparison.html")
+    write_json(layout.evidence("comparison"), comparison.content())
+    write_json(layout.metrics("comparison"), comparison.headlines())
+    table = numbers(comparison)
+    print(markdown_table(table.columns, table.rows, table.labels))
+    print(verdict(comparison))
+    print(f"Report: {layout.REPORTS}/comparison.html")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,56 @@
-"""controls: the same pairs scored by words alone (and by a dense model, if one is named), to compare the encoder with."""
+"""controls: the same pairs scored by words alone (and by a dense model, if one is named), to
+compare the encoder with.
+"""
 
-import pandas as pd
-
-from splade_sts import params
-from splade_sts.controls.lexical import score_pairs
-from splade_sts.errors import UserError, run_stage
-from splade_sts.files import replacing, write_json
+from splade_sts import layout, params
 from splade_sts.comparison.statistics import correlation
+from splade_sts.controls.lexical import fit
+from splade_sts.controls.scores import ControlScores
+from splade_sts.data.pairs import Pairs
+from splade_sts.files import replacing_folder, write_json
+from splade_sts.params import ControlsParams
+from splade_sts.process import run_stage
 
 
-def dense_folder(controls: params.ControlsParams) -> str | None:
-    """Where the dense model of the parameters lies; fetched from the Hub where it is one of there."""
-    if controls.dense_model is None:
-        return None
-    from splade_sts.model.conversion import locate
+def score(
+    train: Pairs, pairs: dict[str, Pairs], settings: ControlsParams
+) -> dict[str, ControlScores]:
+    controls = fit(train)
+    if settings.dense_model is not None:
+        from splade_sts.controls.dense import DenseControl
 
-    try:
-        return str(locate(controls.dense_model, controls.dense_revision)[0])
-    except UserError as error:
-        raise UserError(f"controls.dense_model (looked for like model.source): {error}") from None
+        controls["dense"] = DenseControl(settings.dense_model, settings.dense_revision).scores
+    return {
+        split: ControlScores(part, {name: scores(part) for name, scores in controls.items()})
+        for split, part in pairs.items()
+    }
 
 
 def main() -> None:
-    train, *splits = (pd.read_parquet(f"data/normalized/{split}.parquet") for split in params.SPLITS)
-    scored = score_pairs(train, dict(zip(params.SPLITS[1:], splits, strict=True)), dense_folder(params.load().controls))
-    metrics = {}
-    with replacing("predictions/controls") as folder:
-        folder.mkdir()
+    pairs = {str(split): Pairs.read(layout.normalized(split)) for split in layout.HELD_OUT}
+    scored = score(Pairs.read(layout.normalized("train")), pairs, params.load().controls)
+    with replacing_folder(layout.CONTROLS) as folder:
         for split, table in scored.items():
-            table.to_parquet(folder / f"{split}.parquet", index=False)
-            metrics[split] = {
-                name: found for name in table.columns[3:] if (found := correlation(table["gold"], table[name])) is not None
-            }
-    write_json("metrics/controls.json", metrics)
-    for split, values in metrics.items():
-        print(f"{split}: Spearman " + ", ".join(f"{name} {value['spearman_cosine']:.4f}" for name, value in values.items()))
+            table.write(folder / f"{split}.parquet")
+    found = {
+        split: {
+            name: both
+            for name, scores in table.scores.items()
+            if (both := correlation(table.pairs.score, scores))
+        }
+        for split, table in scored.items()
+    }
+    headlines = {
+        split: {name: both["spearman"] for name, both in values.items()}
+        for split, values in found.items()
+    }
+    write_json(layout.evidence("controls"), found)
+    write_json(layout.metrics("controls"), headlines)
+    for split, values in headlines.items():
+        print(
+            f"{split}: Spearman "
+            + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        )
 
 
 if __name__ == "__main__":

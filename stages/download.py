@@ -1,54 +1,76 @@
 """download: fetch the raw rows of every split, unchanged, and write down where they came from."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from splade_sts import params
-from splade_sts.errors import UserError, run_stage
-from splade_sts.files import replacing, sha256, write_json
+from splade_sts import layout, params
+from splade_sts.data.sample import sample_file
+from splade_sts.data.tables import find_split, read_table
+from splade_sts.errors import UserError
+from splade_sts.files import replacing_folder, sha256, write_json
 from splade_sts.params import DataParams
+from splade_sts.process import run_stage
 
 
-def from_files(data: DataParams, folder: Path) -> dict:
-    from splade_sts.data.tables import find_split, read_table
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of a split came from: a file, its hash, and how many there are."""
 
-    source = Path(data.path)
-    origin = {}
-    for split in params.SPLITS:
-        file = find_split(source, split, getattr(data.files, split))
-        table = read_table(file, data.header, data.delimiter, data.quotes)
+    file: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the data came from; `revision` is the Hub's commit hash, None for files."""
+
+    source: str
+    revision: str | None
+    splits: dict[str, Origin]
+
+
+def from_files(data: DataParams, folder: Path) -> Provenance:
+    origins: dict[str, Origin] = {}
+    for split in layout.SPLITS:
+        if data.source == "sample":
+            file = sample_file(split)
+            table = read_table(file)
+        else:
+            file = find_split(Path(data.path), split, getattr(data.files, split))
+            table = read_table(file, data.header, data.delimiter, data.quotes)
         try:
-            table.to_parquet(folder / f"{split}.parquet", index=False)
+            table.to_parquet(folder / layout.raw(split).name, index=False)
         except pa.ArrowException as error:
             raise UserError(f"{file}: a column holds values of different types: {error}") from None
         except (ValueError, OverflowError) as error:
             raise UserError(f"{file}: cannot be stored as Parquet: {error}") from None
-        origin[split] = {"file": file.name, "sha256": sha256(file), "rows": len(table)}
-    return {"source": data.source, "revision": None, "splits": origin}
+        origins[split] = Origin(file.name, sha256(file), len(table))
+    return Provenance(data.source, None, origins)
 
 
-def from_hub(data: DataParams, folder: Path) -> dict:
+def from_hub(data: DataParams, folder: Path) -> Provenance:
     from splade_sts.hub.fetch import load_dataset_splits
 
-    splits, resolved = load_dataset_splits(data.source, data.revision, params.SPLITS)
-    origin = {}
-    for split, dataset in splits.items():
+    loaded = load_dataset_splits(data.source, data.revision, layout.SPLITS)
+    origins: dict[str, Origin] = {}
+    for split, dataset in loaded.splits.items():
         path = folder / f"{split}.parquet"
         dataset.to_pandas().to_parquet(path, index=False)
-        origin[split] = {"file": path.name, "sha256": sha256(path), "rows": len(dataset)}
-    return {"source": data.source, "revision": resolved, "splits": origin}
+        origins[split] = Origin(path.name, sha256(path), len(dataset))
+    return Provenance(data.source, loaded.revision, origins)
 
 
 def main() -> None:
     data = params.load().data
-    with replacing("data/raw") as folder:
-        folder.mkdir()
-        fetch = from_files if data.source in ("sample", "local") else from_hub
+    fetch = from_files if data.source in ("sample", "local") else from_hub
+    with replacing_folder(layout.RAW) as folder:
         provenance = fetch(data, folder)
-        write_json(folder / "provenance.json", provenance)
-    for split, origin in provenance["splits"].items():
-        print(f"{split}: {origin['rows']} rows from {data.source} ({origin['file']})")
+        write_json(folder / layout.PROVENANCE.name, asdict(provenance))
+    for split, origin in provenance.splits.items():
+        print(f"{split}: {origin.rows} rows from {data.source} ({origin.file})")
 
 
 if __name__ == "__main__":

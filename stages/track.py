@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from splade_sts import params
-from splade_sts.training import checkpoints
 from splade_sts.errors import run_stage, without_secrets
 from splade_sts.files import write_json
 from splade_sts.runs.record import collect, git_tags, project_root, training_id, workspace_reader
+from splade_sts.training import checkpoints
 
 
 def main() -> None:
@@ -23,14 +23,19 @@ def main() -> None:
     try:
         model = Path("models/finetuned") if tracking.log_model else None
         run_id, written = write(record, git_tags(project_root()), tracking.experiment, model)
-    except Exception as error:  # MLflow is a view: whatever is wrong with it, the pipeline's results stand
+    except (
+        Exception
+    ) as error:  # MLflow is a view: whatever is wrong with it, the pipeline's results stand
         print(
             f"warning: MLflow: {type(error).__name__}: {without_secrets(str(error))[:300]}\n"
             "the results are complete; complete MLflow later with: python -m splade_sts sync",
             file=sys.stderr,
         )
         return
-    print(f"MLflow: run {run_id} {'written' if written else 'was complete already'}; look at it with: make ui")
+    print(
+        f"MLflow: run {run_id} {'written' if written else 'was complete already'}; look at it "
+        "with: make ui"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ class SplitDescription:
         rows: its pairs.
         mean_score: of its gold scores, in [0, 1].
         score_histogram: pairs in ten bins of equal width over [0, 1], the last one closed.
-        words: of its distinct and repeated sentences, white-space separated: median, 90th and 99th percentile, maximum.
+        words: of its distinct and repeated sentences, white-space separated: median, 90th and 99th
+            percentile, maximum.
         duplicate_pairs: rows whose pair, in either order, stood earlier in the split.
         dropped: pairs left out by `data.on_leak`.
     """
@@ -37,15 +38,22 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """All splits, and by `{split}_{split}` the number of distinct pairs that two of them have in common."""
+    """All splits, and by `{split}_{split}` the number of distinct pairs that two of them have in
+    common.
+    """
 
     splits: dict[str, SplitDescription]
     shared_pairs: dict[str, int]
 
     def headlines(self) -> dict[str, Any]:
         """Rows of each split, and the pairs of train that stand in another one."""
-        shared = {name: count for name, count in self.shared_pairs.items() if name.startswith("train_")}
-        return {"rows": {name: split.rows for name, split in self.splits.items()}, "shared_pairs": shared}
+        shared = {
+            name: count for name, count in self.shared_pairs.items() if name.startswith("train_")
+        }
+        return {
+            "rows": {name: split.rows for name, split in self.splits.items()},
+            "shared_pairs": shared,
+        }
 
     def content(self) -> dict[str, Any]:
         """All of it, as JSON takes it."""
@@ -57,7 +65,9 @@ def describe(splits: Splits, dropped: int = 0) -> Description:
     keys = {name: set(pairs.keys) for name, pairs in splits.items()}
     found = {name: _describe(pairs) for name, pairs in splits.items()}
     found["train"] = replace(found["train"], dropped=dropped)
-    shared = {f"{one}_{other}": len(keys[one] & keys[other]) for one, other in combinations(splits, 2)}
+    shared = {
+        f"{one}_{other}": len(keys[one] & keys[other]) for one, other in combinations(splits, 2)
+    }
     return Description(found, shared)
 
 

@@ -15,7 +15,8 @@ from splade_sts.params import ColumnsParams
 
 SHOWN_PROBLEMS = 10
 SHOWN_COLUMNS = 30
-# Unicode categories of spaces, controls and format characters (zero-width, direction marks): text of them alone is empty.
+# Unicode categories of spaces, controls and format characters (zero-width, direction marks): text
+# of them alone is empty.
 INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
@@ -31,16 +32,22 @@ def normalize_split(
         score_range: lowest and highest score of the source, mapped to 0 and 1.
 
     Raises:
-        UserError: a column is missing, or any row has an empty sentence or genre, or a score that is empty, no number
-            or outside `score_range`; counts all bad rows and shows the first ten.
+        UserError: a column is missing, or any row has an empty sentence or genre, or a score that
+            is empty, no number or outside `score_range`; counts all bad rows and shows the first
+            ten.
     """
     low, high = score_range
     places = columns.model_dump()
-    picked = {field: _column(raw, where, field, place) for field, place in places.items() if place is not None}
+    picked = {
+        field: _column(raw, where, field, place)
+        for field, place in places.items()
+        if place is not None
+    }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
     problems: list[str] = []
     for number, row in enumerate(zip(*picked.values(), strict=True), start=1):
-        values, found = {}, []
+        values: dict[str, str | float] = {}
+        found: list[str] = []
         for field, original in zip(picked, row, strict=True):
             if field == "score":
                 value = _score(original)
@@ -50,7 +57,9 @@ def normalize_split(
                 else:
                     values[field] = (value - low) / (high - low)
             elif (text := _text(original)) is None:
-                found.append(f"{field} is {reprlib.repr(original)}; expected text that is not empty")
+                found.append(
+                    f"{field} is {reprlib.repr(original)}; expected text that is not empty"
+                )
             else:
                 values[field] = text
         if found:
@@ -61,7 +70,9 @@ def normalize_split(
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise UserError(f"{where}: {len(problems)} of {len(raw)} rows are bad:\n  " + "\n  ".join(shown))
+        raise UserError(
+            f"{where}: {len(problems)} of {len(raw)} rows are bad:\n  " + "\n  ".join(shown)
+        )
     score = np.array(kept["score"], dtype=np.float64)
     return Pairs(kept["sentence1"], kept["sentence2"], score, kept.get("genre"))
 
@@ -73,18 +84,25 @@ def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> lis
     if column in names:
         return raw[column].tolist()
     raise UserError(
-        f"{where}: no column {column!r} for {field}; it has {', '.join(map(reprlib.repr, names[:SHOWN_COLUMNS]))}"
+        f"{where}: no column {column!r} for {field}; it has "
+        f"{', '.join(map(reprlib.repr, names[:SHOWN_COLUMNS]))}"
         f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. "
         f"Set data.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
     )
 
 
 def _text(value: Any) -> str | None:
-    """NFC without outer white space; None where nothing of it would be seen (spaces, controls, format characters)."""
+    """NFC without outer white space; None where nothing of it would be seen (spaces, controls,
+    format characters).
+    """
     if not isinstance(value, str):
         return None
     text = unicodedata.normalize("NFC", value).strip()
-    return text if any(unicodedata.category(character) not in INVISIBLE for character in text) else None
+    return (
+        text
+        if any(unicodedata.category(character) not in INVISIBLE for character in text)
+        else None
+    )
 
 
 def _score(value: Any) -> float | None:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from splade_sts.errors import UserError
 
+# Fewest pairs of a split of which intervals are made.
+MINIMUM_PAIRS = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -27,7 +30,11 @@ class Pairs:
     genre: list[str] | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(column) for column in (self.sentence1, self.sentence2, self.score, self.genre) if column is not None}
+        lengths = {
+            len(column)
+            for column in (self.sentence1, self.sentence2, self.score, self.genre)
+            if column is not None
+        }
         if len(lengths) != 1:
             raise ValueError(f"columns of different lengths: {sorted(lengths)}")
 
@@ -47,7 +54,12 @@ class Pairs:
             return [value for value, kept in zip(column, keep, strict=True) if kept]
 
         genre = None if self.genre is None else part(self.genre)
-        return Pairs(part(self.sentence1), part(self.sentence2), self.score[np.array(keep, dtype=bool)], genre)
+        return Pairs(
+            part(self.sentence1),
+            part(self.sentence2),
+            self.score[np.array(keep, dtype=bool)],
+            genre,
+        )
 
     def table(self) -> pd.DataFrame:
         """A table with a column for each attribute that is there."""
@@ -58,9 +70,16 @@ class Pairs:
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> "Pairs":
-        """The pairs in the columns `sentence1`, `sentence2`, `score` and, where there is one, `genre`."""
+        """The pairs in the columns `sentence1`, `sentence2`, `score` and, where there is one,
+        `genre`.
+        """
         genre = table["genre"].tolist() if "genre" in table else None
-        return cls(table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy("float64"), genre)
+        return cls(
+            table["sentence1"].tolist(),
+            table["sentence2"].tolist(),
+            table["score"].to_numpy("float64"),
+            genre,
+        )
 
     def write(self, path: Path) -> None:
         """Write the pairs as Parquet."""
@@ -88,8 +107,18 @@ class Pairs:
 Splits = dict[str, Pairs]
 
 
+def check_size(pairs: Pairs, split: str) -> None:
+    """Raise `UserError` where a split has too few pairs for intervals."""
+    if len(pairs) < MINIMUM_PAIRS:
+        raise UserError(
+            f"{split} has {len(pairs)} pairs; intervals need at least {MINIMUM_PAIRS}: use a "
+            "larger split"
+        )
+
+
 def drop_leaks(splits: Splits) -> Splits:
-    """The splits, with the pairs of train that also stand in validation or test (in either order) dropped.
+    """The splits, with the pairs of train that also stand in validation or test (in either order)
+    dropped.
 
     Raises:
         UserError: no pair of train would be left.
@@ -98,7 +127,10 @@ def drop_leaks(splits: Splits) -> Splits:
     train = splits["train"]
     kept = train.select(np.array([key not in held_out for key in train.keys], dtype=bool))
     if not len(kept):
-        raise UserError("data.on_leak is drop_from_train, but every pair of train also occurs in validation or test")
+        raise UserError(
+            "data.on_leak is drop_from_train, but every pair of train also occurs in validation "
+            "or test"
+        )
     return {**splits, "train": kept}
 
 
@@ -108,7 +140,9 @@ def sentence_key(text: str) -> str:
 
 
 def unseen(pairs: Pairs, train: Pairs) -> NDArray[np.bool_]:
-    """Whether neither sentence of a pair occurs in `train` (in any pair, on either side): bool (pairs,)."""
+    """Whether neither sentence of a pair occurs in `train` (in any pair, on either side): bool
+    (pairs,).
+    """
     seen = {sentence_key(text) for text in train.sentences}
     return np.array(
         [

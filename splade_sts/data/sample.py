@@ -23,7 +23,8 @@ def sample_file(split: layout.Split) -> Path:
     path = layout.SAMPLE / f"{split}.csv"
     if not path.is_file() or sha256(path) != HASHES[split]:
         raise UserError(
-            f"data.source is sample, but {path} is not the file that came with the project; get it back with "
+            f"data.source is sample, but {path} is not the file that came with the project; get "
+            "it back with "
             f"`git checkout {path}`, or read your own files with data.source=local and data.path"
         )
     return path

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO
 
 import fsspec
 import pandas as pd
@@ -16,31 +16,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from splade_sts.errors import UserError
+from splade_sts.layout import Split
 
-SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+# Words in a file's name that tell its split.
+SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
-# What is read is bounded, so that a file cannot take the machine's memory, however small it was packed: characters in a
-# line (or a quoted field), bytes of all values, and cells (rows times columns).
+# What is read is bounded, so that a file cannot take the machine's memory, however small it was
+# packed: characters in a line (or a quoted field), bytes of all values, and cells (rows times
+# columns).
 LONGEST_LINE = 2**24
 LARGEST_TABLE = 2**30
 MOST_CELLS = 10**8
 PARQUET_ROWS = 128
-csv.field_size_limit(LONGEST_LINE)
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def table_format(path: Path) -> str | None:
-    """Ending that tells the format (`.csv`, `.tsv`, `.jsonl`, `.parquet`) below any compression, or None."""
+    """Ending that tells the format (`.csv`, `.tsv`, `.jsonl`, `.parquet`) below any compression, or
+    None.
+    """
     name = path.name.lower()
     for compression in COMPRESSIONS:
         name = name.removesuffix(compression)
     return next((ending for ending in FORMATS if name.endswith(ending)), None)
 
 
-def find_split(folder: Path, split: str, file: str | None = None) -> Path:
-    """The file of `split` in `folder`: `file` where given, otherwise the one table whose name says so.
+def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
+    """The file of `split` in `folder`: `file` where given, otherwise the one table whose name says
+    so.
 
     Raises:
         UserError: there is no such folder, no such file, or more than one.
@@ -56,34 +65,42 @@ def find_split(folder: Path, split: str, file: str | None = None) -> Path:
         if not path.is_file():
             raise UserError(f"data.files.{split}: {path} not found")
         if table_format(path) is None:
-            raise UserError(f"data.files.{split}: {path} is none of {', '.join(FORMATS)} (plain or compressed)")
+            raise UserError(
+                f"data.files.{split}: {path} is none of {', '.join(FORMATS)} (plain or compressed)"
+            )
         return path
     tables = [path for path in sorted(folder.iterdir()) if path.is_file() and table_format(path)]
     words = {path: path.name.lower().split(".")[0].replace("_", "-").split("-") for path in tables}
-    found = [path for path in tables if any(name in words[path] for name in SPLIT_NAMES[split])]
+    found = [path for path in tables if any(name in words[path] for name in SPLIT_WORDS[split])]
     if len(found) == 1:
         return found[0]
     if found:
         raise UserError(
-            f"{folder} has more than one file for split {split}: {', '.join(path.name for path in found)}; "
+            f"{folder} has more than one file for split {split}: "
+            f"{', '.join(path.name for path in found)}; "
             f"name the right one in data.files.{split}"
         )
     raise UserError(
-        f"{folder} has no file for split {split}; tables found: {', '.join(path.name for path in tables) or 'none'}. "
-        f"Expected a name with one of {', '.join(SPLIT_NAMES[split])} and an ending in {', '.join(FORMATS)} "
+        f"{folder} has no file for split {split}; tables found: "
+        f"{', '.join(path.name for path in tables) or 'none'}. "
+        f"Expected a name with one of {', '.join(SPLIT_WORDS[split])} and an ending in "
+        f"{', '.join(FORMATS)} "
         f"(plain or compressed), or the file's name in data.files.{split}"
     )
 
 
-def read_table(path: Path, header: bool = True, delimiter: str | None = None, quotes: bool = True) -> pd.DataFrame:
+def read_table(
+    path: Path, header: bool = True, delimiter: str | None = None, quotes: bool = True
+) -> pd.DataFrame:
     """Read a table as it stands, one row a record.
 
-    CSV and TSV values stay strings; columns are named by the first line, or numbered from "0" where `header` is
-    false; `delimiter` is a key of `DELIMITERS`, or None to go by the file's ending; rows may have extra fields
-    (missing ones become None). JSON Lines and Parquet keep their types.
+    CSV and TSV values stay strings; columns are named by the first line, or numbered from "0" where
+    `header` is false; `delimiter` is a key of `DELIMITERS`, or None to go by the file's ending;
+    rows may have extra fields (missing ones become None). JSON Lines and Parquet keep their types.
 
     Raises:
-        UserError: the file is empty, truncated, corrupt or not UTF-8; says which line where the format has lines.
+        UserError: the file is empty, truncated, corrupt or not UTF-8; says which line where the
+            format has lines.
     """
     kind = table_format(path)
     try:
@@ -91,28 +108,39 @@ def read_table(path: Path, header: bool = True, delimiter: str | None = None, qu
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/")]
             if len(names) != 1:
-                raise UserError(f"{path} holds {len(names)} files; expected one: {', '.join(names)}")
+                raise UserError(
+                    f"{path} holds {len(names)} files; expected one: {', '.join(names)}"
+                )
         if kind == ".parquet":
             with fsspec.open(str(path), "rb", compression="infer") as file:
                 table = _read_parquet(file, path)
         else:
-            with fsspec.open(str(path), "rt", encoding="utf-8-sig", newline="", compression="infer") as file:
+            with fsspec.open(
+                str(path), "rt", encoding="utf-8-sig", newline="", compression="infer"
+            ) as file:
                 if kind == ".jsonl":
                     table = _read_json_lines(file, path)
                 else:
                     separator = DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")]
                     table = _read_delimited(file, path, header, separator, quotes)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8") from None
+        raise UserError(
+            f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8"
+        ) from None
     except UnicodeEncodeError as error:
         raise UserError(f"{path} holds text that is no Unicode: {error}") from None
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is truncated or corrupt: {error}; get the file again") from None
     except UserError:
         raise
-    except Exception as error:  # garbled metadata makes the libraries raise anything; the file is the user's
+    except (
+        Exception
+    ) as error:  # garbled metadata makes the libraries raise anything; the file is the user's
         shown = str(error)[:500]
-        raise UserError(f"{path} cannot be read: {type(error).__name__}: {shown}; it may be truncated or corrupt") from error
+        raise UserError(
+            f"{path} cannot be read: {type(error).__name__}: {shown}; it may be truncated or "
+            "corrupt"
+        ) from error
     if table.empty:
         raise UserError(f"{path} has no rows")
     return table
@@ -125,19 +153,27 @@ def _lines(file: TextIO, path: Path) -> Iterator[str]:
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
         if len(line) > LONGEST_LINE:
-            raise UserError(f"{path}, line {number} has more than {LONGEST_LINE:,} characters; expected a table with a row a line")
+            raise UserError(
+                f"{path}, line {number} has more than {LONGEST_LINE:,} characters; expected a "
+                "table with a row a line"
+            )
         total += len(line)
         if total > LARGEST_TABLE:
-            raise UserError(f"{path} holds more than {LARGEST_TABLE:,} characters; expected a smaller table")
+            raise UserError(
+                f"{path} holds more than {LARGEST_TABLE:,} characters; expected a smaller table"
+            )
         yield line
 
 
 def _check_cells(path: Path, rows: int, columns: int) -> None:
     if rows * columns > MOST_CELLS:
-        raise UserError(f"{path} has {columns:,} columns and at least {rows:,} rows; expected at most {MOST_CELLS:,} cells")
+        raise UserError(
+            f"{path} has {columns:,} columns and at least {rows:,} rows; expected at most "
+            f"{MOST_CELLS:,} cells"
+        )
 
 
-def _read_parquet(file, path: Path) -> pd.DataFrame:
+def _read_parquet(file: IO[bytes], path: Path) -> pd.DataFrame:
     parquet = pq.ParquetFile(file)
     claimed = parquet.metadata
     _check_cells(path, claimed.num_rows, claimed.num_columns)
@@ -146,16 +182,24 @@ def _read_parquet(file, path: Path) -> pd.DataFrame:
     for batch in parquet.iter_batches(batch_size=PARQUET_ROWS):
         size += batch.nbytes
         if size > LARGEST_TABLE:
-            raise UserError(f"{path} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table")
-        batch.validate(full=True)  # texts that are not UTF-8 would fail only where they are looked at
+            raise UserError(
+                f"{path} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table"
+            )
+        batch.validate(
+            full=True
+        )  # texts that are not UTF-8 would fail only where they are looked at
         batches.append(batch)
     return pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
 
 
-def _read_delimited(file, path: Path, header: bool, delimiter: str, quotes: bool) -> pd.DataFrame:
+def _read_delimited(
+    file: TextIO, path: Path, header: bool, delimiter: str, quotes: bool
+) -> pd.DataFrame:
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    csv.field_size_limit(LONGEST_LINE)
     reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
-    rows, width = [], 0
+    rows: list[list[str]] = []
+    width = 0
     try:
         for row in reader:
             if row:
@@ -164,7 +208,8 @@ def _read_delimited(file, path: Path, header: bool, delimiter: str, quotes: bool
                 _check_cells(path, len(rows), width)
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.line_num}: {error}; where quotes are plain characters, set data.quotes to false"
+            f"{path}, line {reader.line_num}: {error}; where quotes are plain characters, set "
+            "data.quotes to false"
         ) from None
     if not rows:
         return pd.DataFrame()
@@ -173,21 +218,27 @@ def _read_delimited(file, path: Path, header: bool, delimiter: str, quotes: bool
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{path}, line 1: a column name occurs twice: {twice[:80]!r}")
     names += [str(number) for number in range(len(names), width)]
-    return pd.DataFrame([row + [None] * (len(names) - len(row)) for row in rows], columns=names, dtype=object)
+    filled = [[*row, *[None] * (len(names) - len(row))] for row in rows]
+    return pd.DataFrame(filled, columns=names, dtype=object)
 
 
-def _read_json_lines(file, path: Path) -> pd.DataFrame:
-    records: list[dict] = []
+def _read_json_lines(file: TextIO, path: Path) -> pd.DataFrame:
+    records: list[dict[str, Any]] = []
     names: set[str] = set()
     for number, line in enumerate(_lines(file, path), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, endless nesting
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # no JSON, a number of thousands of digits, endless nesting
             raise UserError(f"{path}, line {number}: not JSON: {error}") from None
         if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object")
+            raise UserError(
+                f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object"
+            )
         records.append(record)
         names.update(record)
         _check_cells(path, len(records), len(names))

@@ -1,63 +1,101 @@
-"""The sparse vectors of an evaluation, kept for what else is asked of them: retrieval, cost."""
+"""Sentences and their sparse vectors, each distinct sentence once."""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import sparse
 from sentence_transformers import SparseEncoder
+from torch import Tensor
+from tqdm.auto import trange
 
-# A posting of an inverted index as it is counted here: the document's number (32 bits) and the weight (float32), as they
-# are, without the compression that real engines add.
-POSTING_BYTES = 4 + 4
+# Batches between two conversions to sparse rows.
+PART_BATCHES = 8
 
 
-class Vectors:
-    """Vectors of sentences, each float32 (vocabulary,); `seconds` is how long it took to encode `encoded`."""
+@dataclass(frozen=True, eq=False)
+class EncodedSentences:
+    """Distinct sentences with their vectors.
 
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[int, int]] = {}
-        self.blocks: list[sparse.csr_array] = []
-        self.encoded: list[str] = []
-        self.seconds = 0.0
+    Attributes:
+        sentences: the sentences, in the order in which they were encoded.
+        vectors: coalesced sparse float32 (sentences, vocabulary), on the CPU; row for row the
+            vector of a sentence.
+        seconds: how long encoding took.
+    """
 
-    def add(self, sentences: list[str], vectors: torch.Tensor, seconds: float = 0.0) -> None:
-        """Keep `vectors`, a sparse tensor with a row for each of `sentences`, which took `seconds` to encode."""
-        vectors = vectors.coalesce().cpu()
-        entries = (vectors.values().float().numpy(), tuple(vectors.indices().numpy()))
-        self.blocks.append(sparse.csr_array(entries, shape=tuple(vectors.shape)))
-        self.rows |= {sentence: (len(self.blocks) - 1, row) for row, sentence in enumerate(sentences)}
-        self.encoded += sentences
-        self.seconds += seconds
+    sentences: list[str]
+    vectors: Tensor
+    seconds: float
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {sentence: row for row, sentence in enumerate(self.sentences)}
+
+    def of(self, sentences: list[str]) -> Tensor:
+        """The vectors of `sentences`, all of which are held: coalesced sparse float32 (sentences,
+        vocabulary).
+        """
+        rows = torch.tensor([self._rows[sentence] for sentence in sentences], dtype=torch.int64)
+        return self.vectors.index_select(0, rows).coalesce()
 
     def matrix(self, sentences: list[str]) -> sparse.csr_array:
-        """Their vectors as rows."""
-        starts = np.cumsum([0, *(block.shape[0] for block in self.blocks)])
-        stacked = sparse.vstack(self.blocks, format="csr")
-        return stacked[[starts[block] + row for block, row in (self.rows[sentence] for sentence in sentences)]]
+        """`of` as a SciPy matrix."""
+        vectors = self.of(sentences)
+        entries = (vectors.values().numpy(), tuple(vectors.indices().numpy()))
+        return sparse.csr_array(entries, shape=tuple(vectors.shape))
 
-    def of(self, sentences: list[str]) -> torch.Tensor:
-        """Their vectors as a sparse tensor (sentences, vocabulary)."""
-        matrix = self.matrix(sentences).tocoo()
-        indices = torch.from_numpy(np.stack(matrix.coords).astype(np.int64))
-        return torch.sparse_coo_tensor(indices, torch.from_numpy(matrix.data), matrix.shape).coalesce()
+    @property
+    def active_dims(self) -> float:
+        """Mean number of entries of a vector that are not zero."""
+        return int(self.vectors.values().count_nonzero()) / max(1, len(self.sentences))
 
 
-def cost(pairs: pd.DataFrame, vectors: Vectors) -> dict[str, float]:
-    """What storing and scoring the sentences of `pairs` costs.
+def encode(
+    model: SparseEncoder, sentences: list[str], batch_size: int, show_progress_bar: bool = False
+) -> EncodedSentences:
+    """Encode each distinct sentence once, sentences of similar length together, the longest first.
 
-    Returns:
-        `flops`: expected number of multiplications for the score of a pair, sum_j p_j q_j, where p_j and q_j are the
-        shares of first and second sentences with entry j active (Paria et al. 2020, "Minimizing FLOPs to Learn Efficient
-        Sparse Representations", section 3; SPLADE, Formal et al. 2021, section 4); `index_bytes`: mean bytes of a sentence
-        in an inverted index, `POSTING_BYTES` for each active entry.
+    Args:
+        model: the encoder.
+        sentences: any number of sentences, repeated or not.
+        batch_size: sentences encoded at once.
+        show_progress_bar: print one bar over the distinct sentences.
     """
-    matrices = [vectors.matrix(pairs[column].tolist()) for column in ("sentence1", "sentence2")]
-    first, second = ((matrix != 0).sum(axis=0) / matrix.shape[0] for matrix in matrices)
-    active = sum(matrix.count_nonzero() for matrix in matrices) / (2 * len(pairs))
-    return {"flops": float(first @ second), "index_bytes": float(POSTING_BYTES * active)}
+    started = time.perf_counter()
+    distinct = list(dict.fromkeys(sentences))
+    if not distinct:
+        return EncodedSentences(
+            [], torch.empty(0, model.get_embedding_dimension()).to_sparse(), 0.0
+        )
+    lengths = token_counts(model, distinct)
+    ordered = [
+        distinct[number] for number in np.argsort([-length for length in lengths], kind="stable")
+    ]
+    parts = []
+    # a part is held as dense rows: PART_BATCHES * batch_size * vocabulary * 4 bytes
+    size = PART_BATCHES * batch_size
+    for start in trange(0, len(ordered), size, desc="Encoding", disable=not show_progress_bar):
+        vectors = model.encode(
+            ordered[start : start + size],
+            batch_size=batch_size,
+            convert_to_sparse_tensor=False,
+            save_to_cpu=True,
+            show_progress_bar=False,
+        )
+        parts.append(vectors.to_sparse())
+    return EncodedSentences(ordered, torch.cat(parts).coalesce(), time.perf_counter() - started)
 
 
-def tokens_per_second(model: SparseEncoder, vectors: Vectors) -> float:
-    """Tokens of the encoded sentences, special ones included and cut at the model's longest input, by the seconds it took."""
-    tokens = model.tokenizer(vectors.encoded, truncation=True, max_length=model.max_seq_length)["input_ids"]
-    return sum(map(len, tokens)) / vectors.seconds
+def token_counts(model: SparseEncoder, sentences: list[str]) -> list[int]:
+    """Tokens of each sentence, special ones included, cut at the model's longest input."""
+    encoded = model.tokenizer(sentences, truncation=True, max_length=model.max_seq_length)
+    return [len(ids) for ids in encoded["input_ids"]]
+
+
+def tokens_per_second(model: SparseEncoder, encoded: list[EncodedSentences]) -> float:
+    """Tokens of the encoded sentences by the seconds it took."""
+    tokens = sum(sum(token_counts(model, part.sentences)) for part in encoded)
+    return tokens / sum(part.seconds for part in encoded)

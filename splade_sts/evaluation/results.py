@@ -13,6 +13,9 @@ from splade_sts import layout
 from splade_sts.data.pairs import Pairs
 from splade_sts.files import read_json, write_json
 
+# Gold score (of 1) from which a partner is a relevant document: 4 of 5, "mostly equivalent" in STS.
+RELEVANT = 0.8
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -45,7 +48,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Paraphrase search among the sentences of a split, see `splade_sts.evaluation.retrieval`: means over the queries."""
+    """Paraphrase search among the sentences of a split, see `splade_sts.evaluation.retrieval`:
+    means over the queries.
+    """
 
     queries: int
     documents: int
@@ -56,7 +61,9 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class SplitEvaluation:
-    """One model on one split; `retrieval` is None where the split is not searched, or no pair in it is a paraphrase."""
+    """One model on one split; `retrieval` is None where the split is not searched, or no pair in it
+    is a paraphrase.
+    """
 
     pairs: int
     metrics: Metrics
@@ -103,8 +110,8 @@ class Predictions:
         pairs: the pairs, without genre.
         cosine: float64 (pairs,), computed in float32.
         active_dims1, active_dims2: active dimensions of the two sentences, int64 (pairs,).
-        terms: for each pair the terms that are active in both sentences with their shares of the cosine, largest
-            first; the shares of a pair sum to its cosine.
+        terms: for each pair the terms that are active in both sentences with their shares of the
+            cosine, largest first; the shares of a pair sum to its cosine.
     """
 
     pairs: Pairs
@@ -133,5 +140,8 @@ class Predictions:
             table["cosine"].to_numpy("float64"),
             table["active_dims1"].to_numpy("int64"),
             table["active_dims2"].to_numpy("int64"),
-            [list(zip(terms, shares, strict=True)) for terms, shares in zip(table["terms"], table["shares"], strict=True)],
+            [
+                list(zip(terms, shares, strict=True))
+                for terms, shares in zip(table["terms"], table["shares"], strict=True)
+            ],
         )

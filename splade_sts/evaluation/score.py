@@ -2,16 +2,27 @@
 
 import json
 import reprlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from splade_sts.errors import UserError
+from splade_sts.data.pairs import Pairs
 from splade_sts.data.tables import read_table, table_format
+from splade_sts.errors import UserError
+from splade_sts.evaluation.results import Predictions
 
 SHOWN_TERMS = 12
+BATCH_SIZE = 32
 
-Scored = dict[str, pd.DataFrame]
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What the model in `folder` says of the pairs."""
+
+    folder: str
+    predictions: Predictions
 
 
 def read_pairs(file: str) -> list[tuple[str, str]]:
@@ -21,40 +32,62 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
         UserError: the file cannot be read, lacks a column, or a sentence is empty.
     """
     path = Path(file)
-    if not _is_file(path) or table_format(path) is None:
+    if not _is_file(path):
+        raise UserError(f"--file: {path} not found; expected a CSV, TSV, JSONL or Parquet file")
+    if table_format(path) is None:
         raise UserError(f"--file: {path} is no CSV, TSV, JSONL or Parquet file")
     table = read_table(path)
     missing = [column for column in ("sentence1", "sentence2") if column not in table]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+        )
     pairs = list(zip(table["sentence1"], table["sentence2"], strict=True))
     for number, pair in enumerate(pairs, start=1):
         if not all(isinstance(sentence, str) and sentence.strip() for sentence in pair):
-            raise UserError(f"{path}, row {number}: found {reprlib.repr(pair)}; expected two sentences that are not empty")
+            raise UserError(
+                f"{path}, row {number}: found {reprlib.repr(pair)}; expected two sentences that "
+                "are not empty"
+            )
     return pairs
 
 
-def score_with(folders: list[str], pairs: list[tuple[str, str]]) -> Scored:
-    """Score pairs with the model in each folder: `{folder: table}`, see `splade_sts.evaluation.correlation.score_pairs`.
+def score(folders: list[str], pairs: list[tuple[str, str]]) -> list[Scored]:
+    """Score pairs, which have no gold scores, with the model in each folder.
 
     Raises:
-        UserError: a sentence is empty, or a folder holds no SPLADE model.
+        UserError: a sentence is empty or no Unicode, or a folder holds no SPLADE model.
     """
-    if any(not sentence.strip() for pair in pairs for sentence in pair):
-        raise UserError("a sentence is empty; expected two sentences")
     for sentence in (sentence for pair in pairs for sentence in pair):
+        if not sentence.strip():
+            raise UserError("a sentence is empty; expected two sentences")
         try:
             sentence.encode("utf-8")
-        except UnicodeEncodeError as error:  # half a character pair, or an argument that is not UTF-8
+        except (
+            UnicodeEncodeError
+        ) as error:  # half a character pair, or an argument that is not UTF-8
             raise UserError(f"a sentence is no Unicode text: {error}") from None
     for folder in folders:
         if not _is_file(Path(folder) / "modules.json"):
-            raise UserError(f"--model: {folder} holds no model; dvc repro makes models/base and models/finetuned")
+            raise UserError(
+                f"--model: {folder} holds no model; dvc repro makes models/base and "
+                "models/finetuned"
+            )
+    # imported here, so that a mistake in the arguments is said at once
+    from splade_sts.evaluation.encoded import encode
+    from splade_sts.evaluation.evaluate import predict
     from splade_sts.model.encoder import load_encoder
-    from splade_sts.evaluation.correlation import score_pairs
 
-    table = pd.DataFrame(pairs, columns=["sentence1", "sentence2"])
-    return {folder: score_pairs(load_encoder(folder), table) for folder in folders}
+    table = Pairs(
+        [first for first, _ in pairs], [second for _, second in pairs], np.full(len(pairs), np.nan)
+    )
+    found = []
+    for folder in folders:
+        model = load_encoder(folder)
+        found.append(
+            Scored(folder, predict(model, table, encode(model, table.sentences, BATCH_SIZE)))
+        )
+    return found
 
 
 def _is_file(path: Path) -> bool:
@@ -64,36 +97,49 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def as_json(scored: Scored) -> str:
-    """`[{sentence1, sentence2, models: {folder: {cosine, active_dims, shared_terms: [[term, share], ...]}}}]`."""
-    first = next(iter(scored.values()))
-    result = []
-    for index, pair in enumerate(first[["sentence1", "sentence2"]].to_dict("records")):
-        models = {folder: _explain(table.iloc[index]) for folder, table in scored.items()}
-        result.append({**pair, "models": models})
+def as_json(scored: list[Scored]) -> str:
+    """`[{sentence1, sentence2, models: {folder: {cosine, active_dims, shared_terms: [[term, share],
+    ...]}}}]`.
+    """
+    pairs = scored[0].predictions.pairs
+    result = [
+        {
+            "sentence1": first,
+            "sentence2": second,
+            "models": {one.folder: _explain(one.predictions, row) for one in scored},
+        }
+        for row, (first, second) in enumerate(zip(pairs.sentence1, pairs.sentence2, strict=True))
+    ]
     return json.dumps(result, indent=2, ensure_ascii=False)
 
 
-def as_text(scored: Scored) -> str:
-    """The same for people: for every pair and model the cosine, active dims and strongest shared terms."""
-    first = next(iter(scored.values()))
+def as_text(scored: list[Scored]) -> str:
+    """The same for people: for every pair and model the cosine, active dims and strongest shared
+    terms.
+    """
+    pairs = scored[0].predictions.pairs
     lines = []
-    for index, pair in enumerate(first[["sentence1", "sentence2"]].itertuples(index=False)):
-        lines += [pair.sentence1, pair.sentence2]
-        for folder, table in scored.items():
-            found = _explain(table.iloc[index])
+    for row, (first, second) in enumerate(zip(pairs.sentence1, pairs.sentence2, strict=True)):
+        lines += [first, second]
+        for one in scored:
+            found = _explain(one.predictions, row)
             terms = found["shared_terms"]
-            shown = ", ".join(f"{term} {share:.3f}" for term, share in terms[:SHOWN_TERMS]) or "none"
+            shown = (
+                ", ".join(f"{term} {share:.3f}" for term, share in terms[:SHOWN_TERMS]) or "none"
+            )
             more = f" and {len(terms) - SHOWN_TERMS} more" if len(terms) > SHOWN_TERMS else ""
             dims = " and ".join(map(str, found["active_dims"]))
-            lines += [f"  {folder}: cosine {found['cosine']:.4f}, active dims {dims}", f"    shared terms: {shown}{more}"]
+            lines += [
+                f"  {one.folder}: cosine {found['cosine']:.4f}, active dims {dims}",
+                f"    shared terms: {shown}{more}",
+            ]
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def _explain(row: pd.Series) -> dict:
+def _explain(predictions: Predictions, row: int) -> dict[str, Any]:
     return {
-        "cosine": float(row["predicted"]),
-        "active_dims": [int(row["active_dims1"]), int(row["active_dims2"])],
-        "shared_terms": [[term, float(share)] for term, share in zip(row["shared_terms"], row["shared_weights"], strict=True)],
+        "cosine": float(predictions.cosine[row]),
+        "active_dims": [int(predictions.active_dims1[row]), int(predictions.active_dims2[row])],
+        "shared_terms": [[term, share] for term, share in predictions.terms[row]],
     }

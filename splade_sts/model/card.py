@@ -1,11 +1,11 @@
-"""Model cards: what a model is, where it comes from, and under which licence it may be used."""
+"""Model cards for the Hub: what a model is, where it comes from, and its licence (no torch)."""
 
 import re
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+UNKNOWN = "unknown"
 USE = """## Use
 
 ```python
@@ -19,43 +19,53 @@ print(model.similarity(embeddings, embeddings))
 
 
 def read_license(folder: str | Path) -> str:
-    """Licence identifier in the front matter of the folder's README.md; `unknown` where there is none that reads as one."""
+    """Read the licence identifier in the front matter of the folder's README.md.
+
+    Returns:
+        The identifier; `unknown` where there is none that reads as one.
+    """
     card = Path(folder) / "README.md"
     if not card.is_file():
-        return "unknown"
+        return UNKNOWN
     try:
-        license = ModelCard(card.read_text(encoding="utf-8", errors="replace"), ignore_metadata_errors=True).data.license
-    except Exception:  # front matter that is no card's: somebody else's file, which the model does not need
-        return "unknown"
-    return license if isinstance(license, str) and re.fullmatch(r"[\w.+-]{1,64}", license, re.ASCII) else "unknown"
+        text = card.read_text(encoding="utf-8", errors="replace")
+        found = ModelCard(text, ignore_metadata_errors=True).data.get("license")
+    except (
+        Exception
+    ):  # front matter that is no card's: somebody else's file, which the model does not need
+        return UNKNOWN
+    reads_as_one = isinstance(found, str) and re.fullmatch(r"[\w.+-]{1,64}", found, re.ASCII)
+    return str(found) if reads_as_one else UNKNOWN
 
 
-def table(rows: dict[str, Any], head: tuple[str, str]) -> str:
-    """A two-column Markdown table."""
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| `{key}` | {_plain(value)} |" for key, value in rows.items()])
+def hub_card(
+    *,
+    title: str,
+    license: str,  # noqa: A002 (the Hub's name for it)
+    base_model: str | None,
+    dataset: str | None,
+    body: str,
+) -> str:
+    """Build a model card with the Hub's front matter.
 
-
-def _plain(value: Any) -> str:
-    """`value` as text in a table's cell: one line, no markup."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&])", r"\\\1", " ".join(str(value).split()))
-
-
-def write(folder: Path, *, title: str, license: str, base_model: str | None, data: str | None, body: str) -> None:
-    """Write `README.md` with the Hub's front matter into `folder`.
-
-    `license` other than `unknown` goes into the front matter; `base_model` only if it is an id on the Hub.
+    Args:
+        title: heading of the card.
+        license: licence identifier; `unknown` is left out of the front matter.
+        base_model: source of the base model; in the front matter only if it is an id on the Hub.
+        dataset: source of the data; in the front matter only if it is an id on the Hub.
+        body: Markdown between the title and the section on using the model; text of others in it
+            has gone through `splade_sts.text.one_line`.
     """
-    card_data = ModelCardData(
-        license=None if license == "unknown" else license,
+    data = ModelCardData(
+        license=None if license == UNKNOWN else license,
         base_model=base_model if base_model and _is_hub_id(base_model) else None,
-        datasets=[data] if data and _is_hub_id(data) else None,
+        datasets=[dataset] if dataset and _is_hub_id(dataset) else None,
         library_name="sentence-transformers",
         pipeline_tag="feature-extraction",
         tags=["sentence-transformers", "sparse-encoder", "sparse", "splade"],
     )
-    text = f"---\n{card_data.to_yaml()}\n---\n\n# {title}\n\n{body}\n\n{USE}"
-    ModelCard(text, ignore_metadata_errors=False).save(folder / "README.md")
+    text = f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{body}\n\n{USE}"
+    return str(ModelCard(text, ignore_metadata_errors=False))
 
 
 def _is_hub_id(name: str) -> bool:

@@ -2,16 +2,21 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from splade_sts import layout
+from splade_sts.evaluation.results import Predictions
+from splade_sts.report import names
+from splade_sts.training.curves import TrainingPoint, ValidationPoint
+
 BANDS = 5
-MODELS = ("base", "finetuned")
-LABELS = {"base": "base", "finetuned": "fine-tuned"}
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008, "Color Universal Design").
 THEMES = {
     "light": {"text": "#1f2328", "grid": "#d0d7de", "base": "#0072B2", "finetuned": "#D55E00"},
@@ -30,32 +35,61 @@ class Picture:
     dark: bytes
 
 
-def prediction_table(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
-    """`gold`, `base`, `finetuned`: gold and predicted scores of every pair."""
-    return pd.DataFrame({"gold": base["gold"], "base": base["predicted"], "finetuned": finetuned["predicted"]})
+@dataclass(frozen=True, eq=False)
+class PlotTables:
+    """The tables behind DVC's plots, of one split; see the functions of the same names."""
+
+    prediction_table: pd.DataFrame
+    error_by_band: pd.DataFrame
+    active_dims_histogram: pd.DataFrame
+
+    @classmethod
+    def of(cls, base: Predictions, finetuned: Predictions) -> "PlotTables":
+        """Make them."""
+        return cls(
+            prediction_table(base, finetuned),
+            error_by_band(base, finetuned),
+            active_dims_histogram(base, finetuned),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write each as CSV under its name."""
+        for field in fields(self):
+            getattr(self, field.name).to_csv(folder / f"{field.name}.csv", index=False)
 
 
-def error_by_band(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
-    """Mean of |predicted - gold| in five bands of gold scores: `band`, `pairs`, `base`, `finetuned`.
+def prediction_table(base: Predictions, finetuned: Predictions) -> pd.DataFrame:
+    """`gold`, `base`, `finetuned`: gold score and cosines of every pair."""
+    return pd.DataFrame(
+        {"gold": base.pairs.score, "base": base.cosine, "finetuned": finetuned.cosine}
+    )
+
+
+def error_by_band(base: Predictions, finetuned: Predictions) -> pd.DataFrame:
+    """Mean of |cosine - gold| in five bands of gold scores: `band`, `pairs`, `base`, `finetuned`.
 
     The bands are of equal width over [0, 1], the last one closed; a band without pairs is left out.
     """
-    band = (base["gold"] * BANDS).astype(int).clip(upper=BANDS - 1)
-    errors = {
-        name: (table["predicted"].astype("float64") - table["gold"]).abs()
-        for name, table in zip(MODELS, (base, finetuned), strict=True)
-    }
+    gold = base.pairs.score
+    band = np.minimum((gold * BANDS).astype(int), BANDS - 1)
+    errors = {"base": np.abs(base.cosine - gold), "finetuned": np.abs(finetuned.cosine - gold)}
     grouped = pd.DataFrame({"band": band, **errors}).groupby("band")
     table = grouped.mean().assign(pairs=grouped.size()).reset_index()
-    table["band"] = [f"{number / BANDS:.1f} to {(number + 1) / BANDS:.1f}" for number in table["band"]]
-    return table[["band", "pairs", *MODELS]]
+    table["band"] = [
+        f"{number / BANDS:.1f} to {(number + 1) / BANDS:.1f}" for number in table["band"]
+    ]
+    return table[["band", "pairs", *layout.MODELS]]
 
 
-def active_dims_histogram(base: pd.DataFrame, finetuned: pd.DataFrame, bins: int = 30) -> pd.DataFrame:
-    """Number of sentences by active dimensions: `active_dims` (a bin's lower edge), `base`, `finetuned`."""
+def active_dims_histogram(
+    base: Predictions, finetuned: Predictions, bins: int = 30
+) -> pd.DataFrame:
+    """Number of sentences by active dimensions: `active_dims` (a bin's lower edge), `base`,
+    `finetuned`.
+    """
     values = {
-        name: np.concatenate([table["active_dims1"], table["active_dims2"]])
-        for name, table in zip(MODELS, (base, finetuned), strict=True)
+        "base": np.concatenate([base.active_dims1, base.active_dims2]),
+        "finetuned": np.concatenate([finetuned.active_dims1, finetuned.active_dims2]),
     }
     edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=bins)
     counts = {name: np.histogram(column, edges)[0] for name, column in values.items()}
@@ -63,74 +97,109 @@ def active_dims_histogram(base: pd.DataFrame, finetuned: pd.DataFrame, bins: int
 
 
 def pictures(
-    predictions: pd.DataFrame, bands: pd.DataFrame, dims: pd.DataFrame, training: pd.DataFrame, validation: pd.DataFrame
+    tables: PlotTables, training: list[TrainingPoint], validation: list[ValidationPoint]
 ) -> list[Picture]:
     """All pictures of the report, from the tables above and the two training curves."""
-    worst = {name: f"{bands[name].max():.2f}" for name in MODELS}
+    predictions, bands, dims = (
+        tables.prediction_table,
+        tables.error_by_band,
+        tables.active_dims_histogram,
+    )
+    worst = {name: f"{bands[name].max():.2f}" for name in layout.MODELS}
     return [
         _picture(
-            "predictions", "Predicted against gold score",
-            f"Two scatter plots of {len(predictions)} test pairs: cosine similarity against gold score, before and "
+            "predictions",
+            "Predicted against gold score",
+            f"Two scatter plots of {len(predictions)} test pairs: cosine similarity against gold "
+            "score, before and "
             "after fine-tuning. The closer the points lie to the diagonal, the better.",
             lambda figure, theme: _draw_predictions(figure, theme, predictions),
         ),
         _picture(
-            "error_by_band", "Error by gold score",
+            "error_by_band",
+            "Error by gold score",
             "Bars of the mean absolute error in five bands of gold scores; the largest is "
             f"{worst['base']} for the base and {worst['finetuned']} for the fine-tuned model.",
             lambda figure, theme: _draw_bands(figure, theme, bands),
         ),
         _picture(
-            "active_dims", "Active dimensions",
-            "Histograms of the number of active dimensions of a test sentence, before and after fine-tuning.",
+            "active_dims",
+            "Active dimensions",
+            "Histograms of the number of active dimensions of a test sentence, before and after "
+            "fine-tuning.",
             lambda figure, theme: _draw_dims(figure, theme, dims),
         ),
         _picture(
-            "training", "Training",
-            f"The two parts of the loss over {int(training['step'].max())} steps, and validation Spearman with active "
-            f"dimensions at {len(validation)} steps; the last Spearman is {validation['spearman_cosine'].iloc[-1]:.4f}.",
+            "training",
+            "Training",
+            f"The two parts of the loss over {training[-1].step} steps, and validation Spearman "
+            "with active "
+            f"dimensions at {len(validation)} steps; the last Spearman is "
+            f"{validation[-1].spearman:.4f}.",
             lambda figure, theme: _draw_training(figure, theme, training, validation),
         ),
     ]
 
 
-def _picture(name: str, title: str, alt: str, draw: Callable[[Figure, dict[str, str]], None]) -> Picture:
+def _picture(
+    name: str, title: str, alt: str, draw: Callable[[Figure, dict[str, str]], None]
+) -> Picture:
     return Picture(name, title, alt, *(render(draw, THEMES[theme]) for theme in ("light", "dark")))
 
 
 def render(
-    draw: Callable[[Figure, dict[str, str]], None], theme: dict[str, str], size: tuple[float, float] = (8, 3.6),
+    draw: Callable[[Figure, dict[str, str]], None],
+    theme: dict[str, str],
+    size: tuple[float, float] = (8, 3.6),
     transparent: bool = True,
 ) -> bytes:
-    """What `draw` puts on a figure of `size` inches, as PNG in the colours of `theme`; the same bytes for the same data."""
-    settings = {
-        "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-        "grid.color": theme["grid"], "axes.edgecolor": theme["grid"],
-        **{key: theme["text"] for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor")},
+    """What `draw` puts on a figure of `size` inches, as PNG in the colours of `theme`; the same
+    bytes for the same data.
+    """
+    settings: dict[Any, Any] = {
+        "font.size": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": theme["grid"],
+        "axes.edgecolor": theme["grid"],
+        **dict.fromkeys(
+            ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"),
+            theme["text"],
+        ),
     }
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure, theme)
         content = io.BytesIO()
         # no creation date or version in the file
-        figure.savefig(content, format="png", dpi=130, transparent=transparent, metadata={"Software": None})
+        figure.savefig(
+            content, format="png", dpi=130, transparent=transparent, metadata={"Software": None}
+        )
     return content.getvalue()
 
 
 def _draw_predictions(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> None:
-    for axes, name in zip(figure.subplots(1, 2, sharex=True, sharey=True), MODELS, strict=True):
+    for axes, name in zip(
+        figure.subplots(1, 2, sharex=True, sharey=True), layout.MODELS, strict=True
+    ):
         axes.plot([0, 1], [0, 1], color=theme["text"], linewidth=0.8, linestyle=":")
         axes.scatter(table["gold"], table[name], s=8, alpha=0.35, color=theme[name], linewidths=0)
-        axes.set(title=LABELS[name], xlabel="gold score", xlim=(-0.02, 1.02))
+        axes.set(title=names.MODELS[name], xlabel="gold score", xlim=(-0.02, 1.02))
         axes.set_ylabel("cosine" if name == "base" else "")
 
 
 def _draw_bands(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> None:
     axes = figure.subplots()
     places = np.arange(len(table))
-    for offset, name in zip((-0.2, 0.2), MODELS, strict=True):
-        axes.bar(places + offset, table[name], width=0.38, color=theme[name], label=LABELS[name])
-    labels = [f"{band}\n{pairs} pairs" for band, pairs in zip(table["band"], table["pairs"], strict=True)]
+    for offset, name in zip((-0.2, 0.2), layout.MODELS, strict=True):
+        axes.bar(
+            places + offset, table[name], width=0.38, color=theme[name], label=names.MODELS[name]
+        )
+    labels = [
+        f"{band}\n{pairs} pairs" for band, pairs in zip(table["band"], table["pairs"], strict=True)
+    ]
     axes.set_xticks(places, labels)
     axes.set(xlabel="gold score", ylabel="mean |cosine − gold|")
     axes.legend(frameon=False)
@@ -138,24 +207,53 @@ def _draw_bands(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> N
 
 def _draw_dims(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> None:
     axes = figure.subplots()
-    for name in MODELS:
-        axes.step(table["active_dims"], table[name], where="post", color=theme[name], label=LABELS[name], linewidth=1.8)
-        axes.fill_between(table["active_dims"], table[name], step="post", color=theme[name], alpha=0.2, linewidth=0)
+    for name in layout.MODELS:
+        axes.step(
+            table["active_dims"],
+            table[name],
+            where="post",
+            color=theme[name],
+            label=names.MODELS[name],
+            linewidth=1.8,
+        )
+        axes.fill_between(
+            table["active_dims"],
+            table[name],
+            step="post",
+            color=theme[name],
+            alpha=0.2,
+            linewidth=0,
+        )
     axes.set(xlabel="active dimensions", ylabel="sentences", ylim=(0, None))
     axes.legend(frameon=False)
 
 
-def _draw_training(figure: Figure, theme: dict[str, str], training: pd.DataFrame, validation: pd.DataFrame) -> None:
+def _draw_training(
+    figure: Figure,
+    theme: dict[str, str],
+    training: list[TrainingPoint],
+    validation: list[ValidationPoint],
+) -> None:
     left, right = figure.subplots(1, 2)
-    left.plot(training["step"], training["base_loss"], color=theme["base"], label="base loss")
-    regularizer = training["document_regularizer_loss"]
-    left.plot(training["step"], regularizer, color=theme["finetuned"], label="FLOPS regulariser × weight")
+    steps = [point.step for point in training]
+    left.plot(
+        steps, [point.base_loss for point in training], color=theme["base"], label="base loss"
+    )
+    regularizer = [point.document_regularizer_loss for point in training]
+    left.plot(steps, regularizer, color=theme["finetuned"], label="FLOPS regulariser × weight")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
     left.legend(frameon=False, fontsize=9)
-    right.plot(validation["step"], validation["spearman_cosine"], color=theme["base"], marker="o")
+    steps = [point.step for point in validation]
+    right.plot(steps, [point.spearman for point in validation], color=theme["base"], marker="o")
     right.set(xlabel="step", ylabel="validation Spearman")
     right.yaxis.label.set_color(theme["base"])
     twin = right.twinx()
-    twin.plot(validation["step"], validation["active_dims"], color=theme["finetuned"], marker="s", linestyle="--")
+    twin.plot(
+        steps,
+        [point.active_dims for point in validation],
+        color=theme["finetuned"],
+        marker="s",
+        linestyle="--",
+    )
     twin.set_ylabel("active dims", color=theme["finetuned"])
     twin.grid(False)

@@ -1,22 +1,26 @@
 """Quality against sparsity: which of several runs is not beaten in both."""
 
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from splade_sts import layout
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.errors import UserError
 from splade_sts.files import replacing, write_json
+from splade_sts.report import names
 from splade_sts.report.pictures import THEMES, render
 from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
+from splade_sts.text import markdown_table, one_line
 
-SPLITS = ("validation", "test")
-QUALITY, SIZE = "spearman_cosine", "active_dims"
-COST = ("flops", "index_bytes")
-DATA = f"{OUTPUT_TAG}data/normalized"
+DATA = f"{OUTPUT_TAG}{layout.NORMALIZED}"
 # Okabe and Ito's colours that the report does not use, and marks, one for each parameter that varies.
 SERIES = (("#D55E00", "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), ("#E69F00", "P"))
 HOW_TO_READ = (
@@ -26,17 +30,64 @@ HOW_TO_READ = (
 )
 
 
-def points(runs: dict[str, Record]) -> dict[str, Any]:
-    """Where the runs, and what they started from, lie between quality and sparsity.
+@dataclass(frozen=True)
+class SplitPoint:
+    """A model on one split; `low` and `high` bound its Spearman, None where the evidence of the run is missing."""
+
+    spearman: float
+    low: float | None
+    high: float | None
+    active_dims: float
+    flops: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model between quality and sparsity.
+
+    Attributes:
+        run: the run's name, or `base`.
+        model: `base` or `finetuned`.
+        params: its values of the parameters in which the runs differ; a base model knows nothing of training.
+        splits: where it lies, by split.
+        efficient: whether no other point is at least as good in both validation Spearman and validation active dims and
+            better in one (Pareto efficiency).
+    """
+
+    run: str
+    model: layout.Model
+    params: dict[str, Any]
+    splits: dict[layout.Split, SplitPoint]
+    efficient: bool = False
+
+    def beats(self, other: "Point") -> bool:
+        """Whether it is at least as good in both, and better in one, on validation."""
+        mine, theirs = self.splits["validation"], other.splits["validation"]
+        both = mine.spearman >= theirs.spearman and mine.active_dims <= theirs.active_dims
+        return both and (mine.spearman, mine.active_dims) != (theirs.spearman, theirs.active_dims)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The parameters in which the runs differ, and the points by their active dims on validation."""
+
+    varied: tuple[str, ...]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that one thing sets apart: its name, and for each of them the values that do."""
+
+    name: str
+    points: tuple[tuple[Point, str], ...]
+
+
+def points(runs: dict[str, Record]) -> Points:
+    """Where the runs, and each base model that they started from, lie between quality and sparsity.
 
     Args:
         runs: records by name.
-
-    Returns:
-        `{varied, points}`: the parameters in which the runs differ, and for each run and each base model `run`, `params` (the
-        values of those), `model` (`base` or `finetuned`), for each split `spearman_cosine`, its `low` and `high` (the
-        interval of `compare`), `active_dims`, `flops` and `index_bytes`; and `efficient`: whether no other point is at least
-        as good in both validation Spearman and validation active dims and better in one (Pareto efficiency).
 
     Raises:
         UserError: the runs are of different data.
@@ -45,65 +96,73 @@ def points(runs: dict[str, Record]) -> dict[str, Any]:
     for other in others:
         if runs[other].tags.get(DATA) != runs[first].tags.get(DATA):
             raise UserError(f"{first} and {other} are of different data (data/normalized): they are not to be compared")
-    names = {name for record in runs.values() for name in record.params if not name.startswith(FREE_PARAMS)}
-    varied = sorted(name for name in names if len({str(record.params.get(name)) for record in runs.values()}) > 1)
-    found: list[dict[str, Any]] = []
+    used = {name for record in runs.values() for name in record.params if not name.startswith(FREE_PARAMS)}
+    varied = tuple(
+        sorted(name for name in used if len({str(record.params.get(name)) for record in runs.values()}) > 1)
+    )
+    found: list[Point] = []
     for name, record in runs.items():
         found.append(_point(name, record, "finetuned", varied))
         base = _point("base", record, "base", varied)
-        if not any(_place(base) == _place(point) for point in found if point["model"] == "base"):
+        if not any(base.splits == point.splits for point in found if point.model == "base"):
             found.append(base)
-    for point in found:
-        point["efficient"] = not any(_beats(_place(other), _place(point)) for other in found)
-    found.sort(key=lambda point: point["validation"][SIZE])
-    return {"varied": varied, "points": found}
+    found = [replace(point, efficient=not any(other.beats(point) for other in found)) for point in found]
+    return Points(varied, tuple(sorted(found, key=lambda point: point.splits["validation"].active_dims)))
 
 
-def _point(name: str, record: Record, model: str, varied: list[str]) -> dict[str, Any]:
-    values = {
-        split: {
-            **{metric: record.metrics[f"{model}.{split}.{metric}"] for metric in (QUALITY, SIZE, *COST)},
-            **{bound: record.metrics[f"evidence.{split}.{QUALITY}.{model}.{bound}"] for bound in ("low", "high")},
-        }
-        for split in SPLITS
-    }
-    # a base model knows nothing of training
-    params = {name: record.params.get(name) for name in varied if model == "finetuned" or not name.startswith("train.")}
-    return {"run": name, "params": params, "model": model, **values}
+def _point(name: str, record: Record, model: layout.Model, varied: tuple[str, ...]) -> Point:
+    params = {key: record.params.get(key) for key in varied if model == "finetuned" or not key.startswith("train.")}
+    return Point(name, model, params, {split: _split_point(record, model, split) for split in layout.HELD_OUT})
 
 
-def _place(point: dict[str, Any]) -> tuple[float, float]:
-    return point["validation"][QUALITY], -point["validation"][SIZE]
+def _split_point(record: Record, model: layout.Model, split: layout.Split) -> SplitPoint:
+    interval: Estimate | None = None
+    if record.comparison is not None:
+        change = record.comparison.splits[split].spearman
+        interval = change.base if model == "base" else change.finetuned
+    value = {key: record.metrics[f"{model}.{split}.{key}"] for key in ("spearman", "active_dims", "flops")}
+    return SplitPoint(
+        value["spearman"],
+        interval.low if interval else None,
+        interval.high if interval else None,
+        value["active_dims"],
+        value["flops"],
+    )
 
 
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one != other and all(mine >= theirs for mine, theirs in zip(one, other, strict=True))
-
-
-def as_table(found: dict[str, Any]) -> str:
-    """The points as a Markdown table, and how to read it."""
+def as_table(found: Points, escape: Callable[[object], str] = str) -> str:
+    """The points as a Markdown table, and how to read it; `escape` is applied to names and values of parameters."""
     rows = []
-    for point in found["points"]:
-        values = [point["params"].get(name, "") for name in found["varied"]]
-        row = [point["run"], *("–" if value is None else str(value) for value in values)]
-        for split in SPLITS:
-            part = point[split]
-            row += [f"{part[QUALITY]:.4f} [{part['low']:.4f}, {part['high']:.4f}]", f"{part[SIZE]:.1f}"]
-        flops, size = (point["test"][name] for name in COST)
-        rows.append([*row, f"{flops:.3f}", f"{size:.0f}", "yes" if point["efficient"] else ""])
-    headers = ["run", *found["varied"]]
-    headers += [f"{split} {what}" for split in SPLITS for what in ("Spearman", "active dims")]
-    headers += ["FLOPs of a pair (test)", "index bytes (test)", "best for its size"]
-    align = ["left"] * (1 + len(found["varied"])) + ["right"] * (len(headers) - 1 - len(found["varied"]))
-    return f"{pd.DataFrame(rows, columns=headers).to_markdown(index=False, disable_numparse=True, colalign=align)}\n\n{HOW_TO_READ}"
+    for point in found.points:
+        values = [point.params.get(name, "") for name in found.varied]
+        row = [escape(cell) for cell in (point.run, *("–" if value is None else value for value in values))]
+        for part in point.splits.values():
+            row += [_spearman(part), names.number("active_dims", part.active_dims)]
+        rows.append([*row, names.number("flops", point.splits["test"].flops), "yes" if point.efficient else ""])
+    headers = ["run", *(escape(name) for name in found.varied)]
+    headers += [f"{split} {names.METRICS[what]}" for split in layout.HELD_OUT for what in ("spearman", "active_dims")]
+    headers += [f"{names.METRICS['flops']} (test)", "best for its size"]
+    return f"{markdown_table(headers, rows, labels=1 + len(found.varied))}\n\n{HOW_TO_READ}"
 
 
-def picture(found: dict[str, Any]) -> bytes:
+def _spearman(part: SplitPoint) -> str:
+    if part.low is None or part.high is None:
+        return names.number("spearman", part.spearman)
+    value, low, high = (names.number("spearman", number) for number in (part.spearman, part.low, part.high))
+    return f"{value} [{low}, {high}]"
+
+
+def as_json(found: Points) -> str:
+    """`{varied, points: [{run, model, params, splits: {split: {…}}, efficient}]}`."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+
+
+def picture(found: Points) -> bytes:
     """The points of both splits as PNG: Spearman with its interval over active dims; a line joins the efficient ones."""
 
     def draw(figure: Figure, theme: dict[str, str]) -> None:
         panels = figure.subplots(1, 2)
-        for axes, split in zip(panels, SPLITS, strict=True):
+        for axes, split in zip(panels, layout.HELD_OUT, strict=True):
             _draw(axes, split, found)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -111,46 +170,85 @@ def picture(found: dict[str, Any]) -> bytes:
     return render(draw, THEMES["light"], size=(11, 4.6), transparent=False)
 
 
-def series(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def series(found: Points) -> list[Series]:
     """The points by what sets them apart: the base models, each parameter by itself, several at once, or nothing.
 
-    What is usual for a parameter is the value that most runs have.
+    What is usual for a parameter is the value that most runs have. Where one parameter varies, no value of it is more
+    usual than another.
     """
-    tuned = [point for point in found["points"] if point["model"] == "finetuned"]
-    usual = {name: pd.Series([str(point["params"][name]) for point in tuned]).mode()[0] for name in found["varied"]}
-    parts: dict[str, list[dict[str, Any]]] = {"base": [point for point in found["points"] if point["model"] == "base"]}
+    tuned = [point for point in found.points if point.model == "finetuned"]
+    usual = {name: _most_frequent([str(point.params[name]) for point in tuned]) for name in found.varied}
+    groups: dict[tuple[str, ...], list[Point]] = {}
     for point in tuned:
-        different = [name for name in found["varied"] if str(point["params"][name]) != usual[name]]
-        # where one parameter varies, no value of it is more usual than another
-        name = found["varied"][0] if len(found["varied"]) == 1 else " and ".join(different) or "as usual"
-        parts.setdefault(name, []).append({**point, "different": different or found["varied"][:1] * (len(found["varied"]) == 1)})
-    return parts
+        different = tuple(name for name in found.varied if str(point.params[name]) != usual[name])
+        groups.setdefault(found.varied if len(found.varied) == 1 else different, []).append(point)
+    bases = [(point, _values(point, tuple(point.params))) for point in found.points if point.model == "base"]
+    return [
+        Series(names.MODELS["base"], tuple(bases)),
+        *(
+            Series(
+                " and ".join(_readable(name) for name in different) or "nothing unusual",
+                tuple((point, _values(point, different)) for point in group),
+            )
+            for different, group in groups.items()
+        ),
+    ]
 
 
-def _draw(axes: Axes, split: str, found: dict[str, Any]) -> None:
-    best = [point for point in found["points"] if point["efficient"]]
-    axes.plot([point[split][SIZE] for point in best], [point[split][QUALITY] for point in best], color="#8c959f", linewidth=1,
-              label="best for its size, on validation", zorder=1)
-    for number, (name, group) in enumerate(series(found).items()):
-        color, marker = (THEMES["light"]["base"], "D") if name == "base" else SERIES[(number - 1) % len(SERIES)]
-        sizes, heights = ([point[split][key] for point in group] for key in (SIZE, QUALITY))
-        bounds = [[abs(point[split][key] - point[split][QUALITY]) for point in group] for key in ("low", "high")]
-        axes.errorbar(sizes, heights, yerr=bounds, fmt=marker, color=color, elinewidth=0.8, alpha=0.9, label=name, markersize=6)
-        for point in group:
-            values = [point["params"][key] for key in point.get("different", point["params"])]
-            text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None)
-            axes.annotate(text, (point[split][SIZE], point[split][QUALITY]), xytext=(5, 4), textcoords="offset points", fontsize=8,
-                          color=color)
-    axes.set(title=split, xlabel="active dims of a sentence", ylabel="Spearman", xscale="log")
+def _most_frequent(values: list[str]) -> str:
+    return Counter(sorted(values)).most_common(1)[0][0]
+
+
+def _readable(name: str) -> str:
+    """`train.batch_size` as `train batch size`."""
+    return name.replace(".", " ").replace("_", " ")
+
+
+def _values(point: Point, different: tuple[str, ...]) -> str:
+    values = [point.params[name] for name in different]
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None)
+
+
+def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
+    best = [point.splits[split] for point in found.points if point.efficient]
+    axes.plot(
+        [part.active_dims for part in best],
+        [part.spearman for part in best],
+        color="#8c959f",
+        linewidth=1,
+        label="best for its size, on validation",
+        zorder=1,
+    )
+    for number, group in enumerate(series(found)):
+        color, marker = SERIES[(number - 1) % len(SERIES)] if number else (THEMES["light"]["base"], "D")
+        parts = [point.splits[split] for point, _ in group.points]
+        below = [0.0 if part.low is None else part.spearman - part.low for part in parts]
+        above = [0.0 if part.high is None else part.high - part.spearman for part in parts]
+        axes.errorbar(
+            [part.active_dims for part in parts],
+            [part.spearman for part in parts],
+            yerr=[below, above],
+            fmt=marker,
+            color=color,
+            elinewidth=0.8,
+            alpha=0.9,
+            label=group.name,
+            markersize=6,
+        )
+        for part, (_, text) in zip(parts, group.points, strict=True):
+            place = (part.active_dims, part.spearman)
+            axes.annotate(text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color)
+    axes.set(title=split, xlabel="active dims of a sentence", ylabel=names.METRICS["spearman"], xscale="log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter() if len(axes.get_xticks(minor=True)) < 12 else NullFormatter())
+    few = len(axes.get_xticks(minor=True)) < 12
+    axes.xaxis.set_minor_formatter(ScalarFormatter() if few else NullFormatter())
 
 
-def write(found: dict[str, Any], folder: str | Path) -> None:
+def write(found: Points, folder: Path) -> None:
     """Write `pareto.json`, `pareto.md` and `pareto.png` into `folder`."""
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "pareto.json", found)
-    for name, content in (("pareto.md", f"{as_table(found)}\n".encode()), ("pareto.png", picture(found))):
+    write_json(folder / "pareto.json", asdict(found))
+    table = f"{as_table(found, one_line)}\n".encode()
+    for name, content in (("pareto.md", table), ("pareto.png", picture(found))):
         with replacing(folder / name) as target:
             target.write_bytes(content)

@@ -1,35 +1,50 @@
 """What is recorded of a pipeline run, read from the files that DVC and Git hold."""
 
-import csv
+import errno
 import hashlib
-import io
 import json
 import os
-import subprocess
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from splade_sts.errors import UserError
-from splade_sts.params import flatten, public_params, short_path
+from splade_sts import layout, params
+from splade_sts.comparison.evidence import Comparison
+from splade_sts.params import Params, flatten
+from splade_sts.runs.public import public_params, scrub
+from splade_sts.runs.source import RunFiles
+from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
-CURVES = {"train": "metrics/training.csv", "validation": "metrics/validation.csv"}
-METRIC_FILES = ("base", "finetuned")
-ARTIFACTS = ("params.yaml", "dvc.lock", "metrics/data.json", "metrics/comparison.json")
-REPORTS = "reports"
-REPORT_FILES = (
-    "comparison.md", "comparison.html", "predictions.png", "error_by_band.png", "active_dims.png", "training.png",
+# The stages whose headlines belong to a run.
+HEADLINES = ("base", "finetuned", "comparison", "controls", "train")
+# Git holds these files of every run ...
+COMMITTED = (layout.PARAMS, layout.LOCK, *(layout.metrics(stage) for stage in ("data", *HEADLINES)))
+CURVES = (layout.TRAINING_CURVE, layout.VALIDATION_CURVE)
+# ... and DVC's cache these, which may be missing there.
+COMPARISON = layout.evidence("comparison")
+CACHED = (
+    layout.REPORTS,
+    *(layout.evidence(stage) for stage in ("data", *HEADLINES)),
 )
 
 # Parameters that no result of a model depends on.
-FREE_PARAMS = ("tracking.", "compare.", "train.checkpoint_steps")
+FREE_PARAMS = ("track.", "compare.", "train.checkpoint_steps")
 OUTPUT_TAG = "dvc.md5."  # before the path of an output under data or models
-TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training.trainer", "splade_sts.record", "splade_sts.complete"
+TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training", "splade_sts.record", "splade_sts.complete"
 
-Reader = Callable[[str], bytes]
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split of the data: its source, its number of pairs, and eight hexadecimal digits that its content gives."""
+
+    name: str
+    source: str
+    rows: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -37,159 +52,139 @@ class Record:
     """One pipeline run.
 
     Attributes:
-        id: identifies the results: SHA-256 over parameters (without the tracking section), metrics and curves.
-        training_id: identifies the training: SHA-256 over its curves and summary.
-        params: every parameter under its dotted name.
-        metrics: `base.…`, `finetuned.…` and `delta.…` (then split and metric), and `finetune.best_step`.
-        curves: points `(step, {name: value})`, names starting with `train.` or `validation.`.
-        tags: what else is known: resolved precision, data source, DVC's hash of every output.
-        datasets: for each split its name, source, number of rows and digest (DVC's hash).
-        artifacts: content of the files to keep with the run, by path.
+        id: identifies the results: SHA-256 over parameters (without the track section), headlines and curves.
+        training_id: identifies the training: SHA-256 over its curves and headlines.
+        params: every parameter under its dotted name, absolute paths shortened.
+        metrics: every headline under the name of its stage and its own: `base.test.spearman`, `comparison.test.p`,
+            `controls.test.bm25`, `train.best_step`.
+        training, validation: the points of the two curves.
+        tags: what else is known: the resolved precision, DVC's hash of every output under data and models.
+        datasets: the splits.
+        comparison: all that was compared; None where it was not asked for or is missing.
+        artifacts: content of the files to keep with the run, by path, absolute paths of the parameters shortened.
+        missing: what was asked for of DVC's cache and is not there.
     """
 
     id: str
     training_id: str
     params: dict[str, Any]
     metrics: dict[str, float]
-    curves: list[tuple[int, dict[str, float]]]
+    training: tuple[TrainingPoint, ...]
+    validation: tuple[ValidationPoint, ...]
     tags: dict[str, str]
-    datasets: list[dict[str, Any]]
+    datasets: tuple[Dataset, ...]
+    comparison: Comparison | None
     artifacts: dict[str, bytes]
+    missing: tuple[str, ...]
+
+    @property
+    def points(self) -> tuple[TrainingPoint | ValidationPoint, ...]:
+        """Both curves."""
+        return (*self.training, *self.validation)
 
 
-def project_root() -> Path:
-    """The user's workspace, also from within DVC's temporary experiment folders.
+def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> Record:
+    """Collect the record of a pipeline run.
 
-    DVC names it in `DVC_ROOT`, which `dvc repro` would take over from the calling shell: it counts only where the
-    working directory lies below it.
-
-    Raises:
-        UserError: the working directory is in no DVC project.
-    """
-    here = Path.cwd().resolve()
-    named = os.environ.get("DVC_ROOT")
-    if named and here.is_relative_to(Path(named).resolve()):
-        return Path(named).resolve()
-    for folder in (here, *here.parents):
-        if (folder / ".dvc").is_dir():
-            return folder
-    raise UserError(f"{here} is in no DVC project; run from the project's folder")
-
-
-def workspace_reader(path: str) -> bytes:
-    """Read a file of the working directory."""
-    return Path(path).read_bytes()
-
-
-def revision_reader(root: Path, revision: str) -> Reader:
-    """A reader of the files of a Git revision, those in DVC's cache included."""
-    from dvc.api import DVCFileSystem
-
-    return DVCFileSystem(str(root), rev=revision).read_bytes
-
-
-def training_id(read: Reader) -> str:
-    """Identity of the training whose curves and summary `read` finds."""
-    return _digest([read(path) for path in (*CURVES.values(), "metrics/finetune.json")])
-
-
-def collect(read: Reader = workspace_reader) -> Record:
-    """Collect the record of the pipeline run whose files `read` finds.
+    Args:
+        files: its files; None for those of the working directory.
+        cached: what to read of DVC's cache, of `CACHED`.
 
     Raises:
-        FileNotFoundError: the pipeline has not run to its end there.
+        FileNotFoundError: the pipeline has not run to its end there; with the path of the file that is missing.
+        UserError: the parameters do not fit the schema.
     """
-    params_bytes, lock_bytes = read("params.yaml"), read("dvc.lock")
-    params = YAML(typ="safe").load(params_bytes)
-    stages = YAML(typ="safe").load(lock_bytes)["stages"]
-    results = {name: json.loads(read(f"metrics/{name}.json")) for name in (*METRIC_FILES, "comparison", "finetune")}
-    metrics = {
-        f"{name}.{metric}": value for name in METRIC_FILES for metric, value in flatten(results[name]).items()
-    }
-    for split, values in results["comparison"].items():
-        metrics |= {f"delta.{split}.{metric}": value for metric, value in values["delta"].items()}
-        metrics |= flatten(values.get("evidence", {}), f"evidence.{split}.")
-        # the headline of each part; every slice is in metrics/comparison.json, which is kept as an artifact
-        for name, control in values.get("controls", {}).items():
-            metrics[f"controls.{split}.{name}.spearman"] = control["spearman"]["value"]
-        if values.get("leak_free", {}).get("enough"):
-            metrics |= flatten(values["leak_free"]["spearman_cosine"], f"leak_free.{split}.spearman_cosine.")
-            metrics[f"leak_free.{split}.pairs"] = values["leak_free"]["pairs"]
-    metrics["finetune.best_step"] = results["finetune"]["best_step"]
-    curves = [point for kind, path in CURVES.items() for point in _curve(kind, read(path))]
-    outs = {out["path"]: out for stage in stages.values() for out in stage.get("outs", [])}
-    data = json.loads(read("metrics/data.json"))
-    artifacts = {path: read(path) for path in ARTIFACTS} | _reports(read)
-    identity = {name: value for name, value in params.items() if name != "tracking"}
-    flat = public_params(flatten(params))
-    for value in flatten(params).values():
-        if short := short_path(value):
-            artifacts = {path: content.replace(value.encode(), short.encode()) for path, content in artifacts.items()}
+    files = files or RunFiles.workspace()
+    committed = {str(path): files.read(path) for path in COMMITTED}
+    curves = [files.read(path) for path in CURVES]
+    settings = params.parse(YAML(typ="safe").load(committed[str(layout.PARAMS)]))
+    headlines = {stage: json.loads(committed[str(layout.metrics(stage))]) for stage in HEADLINES}
+    metrics = flatten(headlines)
+    kept, missing = _cached(files, cached)
+    comparison = _comparison(kept.get(str(COMPARISON)))
+    if comparison is None and COMPARISON in cached and str(COMPARISON) not in missing:
+        missing = (*missing, f"{COMPARISON} of this version")
+    hashes = _hashes(committed[str(layout.LOCK)])
+    identity = settings.model_dump(exclude={"track"})
     return Record(
-        id=_digest([json.dumps(identity, sort_keys=True).encode(), json.dumps(metrics, sort_keys=True).encode(),
-                    *(read(path) for path in CURVES.values())]),
-        training_id=training_id(read),
-        params=flat,
+        id=_digest([_canonical(identity), _canonical(metrics), *curves]),
+        training_id=training_id(files),
+        params=public_params(settings),
         metrics=metrics,
-        curves=curves,
-        tags={
-            "precision": results["finetune"]["precision"],
-            **{f"{OUTPUT_TAG}{path}": out["md5"] for path, out in outs.items() if path.startswith(("data", "models"))},
-        },
-        datasets=[
-            {
-                "name": split, "source": flat["data.source"], "rows": data[split]["rows"],
-                "digest": hashlib.md5(f"{outs['data/normalized']['md5']}/{split}".encode()).hexdigest()[:8],
-            }
-            for split in ("train", "validation", "test")
-        ],
-        artifacts=artifacts,
+        training=tuple(read_curve(curves[0].decode("utf-8"), TrainingPoint)),
+        validation=tuple(read_curve(curves[1].decode("utf-8"), ValidationPoint)),
+        tags=_precision(kept.get(str(layout.evidence("train"))))
+        | {f"{OUTPUT_TAG}{path}": md5 for path, md5 in hashes.items() if path.startswith(("data/", "models/"))},
+        datasets=_datasets(settings, json.loads(committed[str(layout.metrics("data"))])["rows"], hashes),
+        comparison=comparison,
+        artifacts={path: scrub(content, settings) for path, content in {**committed, **kept}.items()},
+        missing=missing,
     )
 
 
-def _reports(read: Reader) -> dict[str, bytes]:
-    found = {}
-    for name in REPORT_FILES:
-        path = f"{REPORTS}/{name}"
+def training_id(files: RunFiles | None = None) -> str:
+    """Identity of a training, from its curves and headlines; `files` as in `collect`."""
+    files = files or RunFiles.workspace()
+    return _digest([files.read(path) for path in (*CURVES, layout.metrics("train"))])
+
+
+def not_in_cache(missing: Sequence[str]) -> str:
+    """One line on what a record lacks, and how to get it."""
+    return f"not in the cache: {', '.join(missing)} (dvc pull)"
+
+
+def _cached(files: RunFiles, wanted: Sequence[Path]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """What there is of `wanted`, files and folders, and the paths that are not there."""
+    found: dict[str, bytes] = {}
+    missing: list[str] = []
+    for path in wanted:
         try:
-            found[path] = read(path)
-        except FileNotFoundError:  # of an old revision, no longer in DVC's cache: the numbers are still in Git
+            names = [path] if path.suffix else files.names(path)
+        except FileNotFoundError:
+            missing.append(str(path))
             continue
-    return found
+        for name in names:
+            try:
+                found[str(name)] = files.read(name)
+            except FileNotFoundError:
+                missing.append(str(name))
+    return found, tuple(missing)
 
 
-def _curve(kind: str, content: bytes) -> list[tuple[int, dict[str, float]]]:
-    return [
-        curve_point(kind, row) for row in csv.DictReader(io.StringIO(content.decode("utf-8")))
-    ]
+def _comparison(content: bytes | None) -> Comparison | None:
+    if content is None:
+        return None
+    try:
+        return Comparison.from_content(json.loads(content))
+    except ValidationError:  # written by another version of this project
+        return None
 
 
-def curve_point(kind: str, row: dict[str, Any]) -> tuple[int, dict[str, float]]:
-    """A row of a curve's table as `(step, {name: value})`, names starting with `kind`."""
-    values = {f"{kind}.{name}": float(value) for name, value in row.items() if name != "step" and value not in ("", None)}
-    return int(row["step"]), values
+def _precision(training: bytes | None) -> dict[str, str]:
+    return {} if training is None else {"precision": str(json.loads(training)["precision"])}
 
 
-def _digest(parts: list[bytes]) -> str:
+def _hashes(lock: bytes) -> dict[str, str]:
+    """DVC's hash of every output in a dvc.lock."""
+    stages = YAML(typ="safe").load(lock)["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def _datasets(settings: Params, rows: dict[str, int], hashes: dict[str, str]) -> tuple[Dataset, ...]:
+    whole = hashes.get(str(layout.NORMALIZED))
+    if whole is None:  # a dvc.lock from before the data were normalized
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(layout.NORMALIZED))
+    source = public_params(settings)["data.source"]
+    digest = {split: hashlib.md5(f"{whole}/{split}".encode(), usedforsecurity=False) for split in layout.SPLITS}
+    return tuple(Dataset(split, source, rows[split], digest[split].hexdigest()[:8]) for split in layout.SPLITS)
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def _digest(parts: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
-
-
-def git_tags(root: Path) -> dict[str, str]:
-    """Where this pipeline run stands in Git and DVC: commit, dirty state, experiment and its baseline."""
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-
-    name, baseline = os.environ.get("DVC_EXP_NAME"), os.environ.get("DVC_EXP_BASELINE_REV")
-    changed = git("status", "--porcelain", "--", ".", ":!metrics", ":!dvc.lock", ":!plots")
-    tags = {"git.commit": baseline or git("rev-parse", "HEAD"), "git.dirty": str(bool(changed)).lower()}
-    if name:
-        tags |= {"dvc.experiment": name, "dvc.baseline": baseline or ""}
-    return tags
-
-
-def run_name(tags: dict[str, str]) -> str:
-    """The DVC experiment's name where there is one, else the commit."""
-    return tags.get("dvc.experiment") or f"repro-{tags['git.commit'][:7]}"

@@ -2,42 +2,55 @@
 
 import json
 import math
-import subprocess
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
+from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record, collect, project_root, revision_reader
-from splade_sts.tracking.sync import experiments
+from splade_sts.report import names
+from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
+from splade_sts.text import markdown_table
 
 SEED = "train.seed"
-SHOWN = ("spearman_cosine", "pearson_cosine", "active_dims", "flops", "index_bytes", "retrieval.mrr_at_10")
+SHOWN = ("spearman", "pearson", "active_dims", "flops")
 # Outputs that runs which differ in their seed have in common.
-COMMON = ("data/normalized", "models/base")
+COMMON = (layout.NORMALIZED, layout.model("base"))
 
 
-def read_run(root: Path, name: str) -> Record:
-    """The record of a DVC experiment, or of another Git revision.
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric of the fine-tuned models on one split.
 
-    Raises:
-        UserError: there is no such experiment or revision, or the pipeline has not run to its end there.
+    Attributes:
+        base: of the model that all runs start from.
+        values: of each run, by name.
+        mean, sd: over the runs; the standard deviation is that of a sample.
+        low, high: Student's interval for the mean (t with runs - 1 degrees of freedom).
     """
-    known = experiments(root)
-    revision = known[name][0] if name in known else name
-    resolved = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"],
-        cwd=root, capture_output=True, text=True,
-    )
-    if resolved.returncode:
-        raise UserError(f"no DVC experiment or Git revision {name}; experiments there are: {', '.join(known) or 'none'}")
-    try:
-        return collect(revision_reader(root, resolved.stdout.strip()))
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: the pipeline has not run to its end there ({Path(str(error)).name} is missing)") from None
+
+    base: float
+    values: dict[str, float]
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """Runs that differ in their seed.
+
+    Attributes:
+        seeds: the seed of each run, by name.
+        confidence: level of the intervals.
+        metrics: by split and name (`test.spearman`).
+    """
+
+    seeds: dict[str, int]
+    confidence: float
+    metrics: dict[str, MetricSummary]
 
 
 def check_only_seeds_differ(runs: dict[str, Record]) -> None:
@@ -51,16 +64,7 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
         raise UserError("one run has no spread: name at least two that differ in train.seed")
     first, *others = runs
     for other in others:
-        one, two = runs[first].params, runs[other].params
-        different = [
-            f"{name}: {one.get(name)!r} and {two.get(name)!r}" for name in sorted({*one, *two})
-            if one.get(name) != two.get(name) and name != SEED and not name.startswith(FREE_PARAMS)
-        ]
-        one, two = runs[first].tags, runs[other].tags
-        different += [
-            f"the content of {path}" for path in COMMON if one.get(OUTPUT_TAG + path) != two.get(OUTPUT_TAG + path)
-        ]
-        if different:
+        if different := _differences(runs[first], runs[other]):
             raise UserError(
                 f"{first} and {other} differ in more than {SEED}, so their spread is not that of seeds:\n  "
                 + "\n  ".join(different)
@@ -70,72 +74,66 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
         raise UserError("the same seed twice: " + ", ".join(f"{name} has {seed}" for name, seed in seeds.items()))
 
 
-def summarize(runs: dict[str, Record], confidence: float) -> dict[str, Any]:
+def _differences(one: Record, other: Record) -> list[str]:
+    mine, theirs = one.params, other.params
+    different = [
+        f"{name}: {mine.get(name)!r} and {theirs.get(name)!r}"
+        for name in sorted({*mine, *theirs})
+        if mine.get(name) != theirs.get(name) and name != SEED and not name.startswith(FREE_PARAMS)
+    ]
+    tags = [f"{OUTPUT_TAG}{path}" for path in COMMON]
+    different += [f"the content of {tag.removeprefix(OUTPUT_TAG)}" for tag in tags if one.tags.get(tag) != other.tags.get(tag)]
+    return different
+
+
+def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
     """Mean, standard deviation and interval over seeds of every metric in `SHOWN`.
 
-    The interval is Student's for the mean of the seeds (t with runs - 1 degrees of freedom): it speaks of other seeds on the
-    same pairs, as the bootstrap of `compare` speaks of other pairs with the same model.
+    The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of other pairs with the
+    same model.
 
     Args:
         runs: records by name, see `check_only_seeds_differ`.
         confidence: level of the interval, between 0 and 1.
 
-    Returns:
-        `{seeds: {name: seed}, confidence, metrics: {metric: {base, values: {name: value}, mean, sd, low, high}}}`, the metrics
-        named as in metrics/finetuned.json; `base` is what all runs start from.
-    """
-    count = len(runs)
-    metrics = {}
-    first = next(iter(runs.values())).metrics
-    for split in ("validation", "test"):
-        for name in (f"{split}.{metric}" for metric in SHOWN):
-            if not all(f"finetuned.{name}" in record.metrics for record in runs.values()):
-                continue
-            values = {run: record.metrics[f"finetuned.{name}"] for run, record in runs.items()}
-            mean, sd = float(np.mean(list(values.values()))), float(np.std(list(values.values()), ddof=1))
-            half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * sd / math.sqrt(count)
-            metrics[name] = {
-                "base": first[f"base.{name}"], "values": values, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half,
-            }
-    return {"seeds": {name: record.params[SEED] for name, record in runs.items()}, "confidence": confidence, "metrics": metrics}
-
-
-def seed_summary(names: list[str], confidence: float) -> dict[str, Any]:
-    """`summarize` for DVC experiments or Git revisions by name.
-
     Raises:
-        UserError: a run is missing, or the runs differ in more than their seed.
+        UserError: the runs make no summary over seeds.
     """
-    root = project_root()
-    if len(set(names)) < len(names):
-        raise UserError(f"a run is named twice: {', '.join(names)}")
-    runs = {name: read_run(root, name) for name in names}
     check_only_seeds_differ(runs)
-    return summarize(runs, confidence)
+    metrics = [f"{split}.{metric}" for split in layout.HELD_OUT for metric in SHOWN]
+    return SeedSummary(
+        {name: record.params[SEED] for name, record in runs.items()},
+        confidence,
+        {metric: _summary(runs, confidence, metric) for metric in metrics},
+    )
 
 
-def as_text(summary: dict[str, Any]) -> str:
+def _summary(runs: dict[str, Record], confidence: float, metric: str) -> MetricSummary:
+    values = {name: record.metrics[f"finetuned.{metric}"] for name, record in runs.items()}
+    base = next(iter(runs.values())).metrics[f"base.{metric}"]
+    mean, sd = float(np.mean(list(values.values()))), float(np.std(list(values.values()), ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
+    return MetricSummary(base, values, mean, sd, mean - half, mean + half)
+
+
+def as_text(summary: SeedSummary) -> str:
     """A table with a column for each run, and a sentence on how to read it."""
-    names = list(summary["seeds"])
-    def shown(metric: str, value: float) -> str:
-        return f"{value:.1f}" if metric.endswith(("active_dims", "index_bytes")) else f"{value:.4f}"
-
-    rows = [
-        [metric, *(shown(metric, values[key]) for key in ("base", "mean", "sd")),
-         f"{shown(metric, values['low'])} to {shown(metric, values['high'])}",
-         *(shown(metric, values["values"][name]) for name in names)]
-        for metric, values in summary["metrics"].items()
-    ]
-    level = f"{summary['confidence']:.0%} interval"
-    headers = ["fine-tuned", "base", "mean", "sd", level, *(f"{name} (seed {seed})" for name, seed in summary["seeds"].items())]
-    table = pd.DataFrame(rows, columns=headers).to_markdown(
-        index=False, disable_numparse=True, colalign=["left"] + ["right"] * (len(headers) - 1)
+    rows = []
+    for name, found in summary.metrics.items():
+        split, metric = name.split(".")
+        numbers = (found.base, found.mean, found.sd, found.low, found.high, *found.values.values())
+        base, mean, sd, low, high, *values = (names.number(metric, value) for value in numbers)
+        rows.append([f"{split} {names.METRICS[metric]}", base, mean, sd, f"{low} to {high}", *values])
+    runs = [f"{name} (seed {seed})" for name, seed in summary.seeds.items()]
+    table = markdown_table(
+        ["fine-tuned", "base", "mean", "sd", f"{names.percent(summary.confidence)} interval", *runs], rows
     )
     return (
-        f"{table}\n\nThe result is the mean over {len(names)} seeds, whichever of them did best; the interval is for that mean "
-        "(Student's t), over seeds and not over pairs."
+        f"{table}\n\nThe result is the mean over {len(runs)} seeds, whichever of them did best; the interval is for that "
+        "mean (Student's t), over seeds and not over pairs."
     )
 
 
-def as_json(summary: dict[str, Any]) -> str:
-    return json.dumps(summary, indent=2, ensure_ascii=False)
+def as_json(summary: SeedSummary) -> str:
+    """`{seeds, confidence, metrics: {name: {base, values, mean, sd, low, high}}}`."""
+    return json.dumps(asdict(summary), indent=2, ensure_ascii=False)

@@ -11,10 +11,11 @@ from splade_sts.files import replacing
 
 @dataclass(frozen=True)
 class TrainingPoint:
-    """Means over the steps since the point before, and the state at `step`; `epoch` counts in epochs.
+    """Means over the steps since the point before, and the state at `step`; `epoch` counts in
+    epochs.
 
-    `loss` is the sum of `base_loss` and `document_regularizer_loss`, which is weighted. `gradient_norm` is None where
-    the trainer did not clip.
+    `loss` is the sum of `base_loss` and `document_regularizer_loss`, which is weighted.
+    `gradient_norm` is None where the trainer did not clip.
     """
 
     step: int
@@ -43,9 +44,11 @@ Point = TrainingPoint | ValidationPoint
 OnPoint = Callable[[Point], None]
 
 
-def write_curve(path: Path, points: Sequence[Point], kind: type[TrainingPoint] | type[ValidationPoint]) -> None:
+def write_curve(
+    path: Path, points: Sequence[Point], kind: type[TrainingPoint] | type[ValidationPoint]
+) -> None:
     """Write the points of a `kind` as CSV, unrounded; a value that is None is left empty."""
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(kind)])
         writer.writeheader()
         writer.writerows(asdict(point) for point in points)

@@ -1,0 +1,127 @@
+"""What a comparison of base and fine-tuned finds, by split."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.evaluation.results import SplitEvaluation
+
+
+@dataclass(frozen=True)
+class Change:
+    """One coefficient before and after, and fine-tuned minus base."""
+
+    base: Estimate
+    finetuned: Estimate
+    gain: Estimate
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pairs of a split; no coefficients where they are too few or hardly vary."""
+
+    pairs: int
+    pearson: Change | None
+    spearman: Change | None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Pairs of a split with one thing in common: `name` among the slices `by` something."""
+
+    by: str
+    name: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """A control's own correlations, and fine-tuned minus control on the same resamples."""
+
+    name: str
+    pearson: Estimate
+    spearman: Estimate
+    pearson_gain: Estimate
+    spearman_gain: Estimate
+
+
+@dataclass(frozen=True)
+class SplitComparison:
+    """Everything that is said of one split.
+
+    Attributes:
+        base, finetuned: the two evaluations.
+        whole: all pairs; its coefficients are there.
+        pearson_test, spearman_test: of the equality of the two models' coefficients.
+        unseen: the pairs no sentence of which occurs in train.
+        controls: each control whose scores vary.
+        slices: by gold score, length, overlap and, where the data has it, genre.
+    """
+
+    base: SplitEvaluation
+    finetuned: SplitEvaluation
+    whole: Part
+    pearson_test: Test
+    spearman_test: Test
+    unseen: Part
+    controls: tuple[ControlResult, ...]
+    slices: tuple[Slice, ...]
+
+    @property
+    def pairs(self) -> int:
+        """The pairs of the split."""
+        return self.whole.pairs
+
+    @property
+    def spearman(self) -> Change:
+        """Spearman of all pairs."""
+        assert self.whole.spearman is not None
+        return self.whole.spearman
+
+    @property
+    def pearson(self) -> Change:
+        """Pearson of all pairs."""
+        assert self.whole.pearson is not None
+        return self.whole.pearson
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Base against fine-tuned by held-out split; `confidence` is the level of all intervals."""
+
+    confidence: float
+    splits: dict[str, SplitComparison]
+
+    def headlines(self) -> dict[str, dict[str, float]]:
+        """What `dvc metrics show` lists: the gain in Spearman, and on test what it is worth."""
+        found = {}
+        for split, values in self.splits.items():
+            gain = values.spearman.gain
+            found[split] = {
+                "spearman_gain": gain.value,
+                "spearman_gain_low": gain.low,
+                "spearman_gain_high": gain.high,
+            }
+        test = self.splits["test"]
+        found["test"]["p"] = test.spearman_test.p
+        if test.unseen.spearman is not None:
+            found["test"]["unseen_spearman_gain"] = test.unseen.spearman.gain.value
+        if test.controls:
+            best = max(test.controls, key=lambda control: control.spearman.value)
+            found["test"]["spearman_over_best_control"] = best.spearman_gain.value
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """All of it, as JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> "Comparison":
+        """Read what `content` gave.
+
+        Raises:
+            pydantic.ValidationError: it is of another version.
+        """
+        return TypeAdapter(cls).validate_python(content)

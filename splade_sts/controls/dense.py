@@ -1,0 +1,61 @@
+"""A dense encoder on the same pairs: what is reached without sparsity."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import pairwise_cos_sim
+
+from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
+from splade_sts.model.check import check_folder
+from splade_sts.model.encoder import quiet
+from splade_sts.model.source import locate
+from splade_sts.params import ControlsParams
+
+KEY = "controls.dense_model"
+
+
+class DenseControl:
+    """The encoder that `controls.dense_model` names, fetched from the Hub where it is one of there.
+
+    Raises:
+        UserError: it cannot be found, fetched or loaded as a dense encoder.
+    """
+
+    def __init__(self, source: str, revision: str | None):
+        quiet()
+        folder = locate(source, revision, key=KEY).folder
+        check_folder(folder)
+        try:
+            self.model = SentenceTransformer(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"weights_only": True},
+            )
+        except (
+            Exception
+        ) as error:  # whatever the libraries make of the files: the folder is the user's
+            raise UserError(
+                f"{KEY}: {folder} cannot be loaded as a dense encoder: {error}"
+            ) from error
+
+    def scores(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Cosine of each pair: (pairs,)."""
+        first, second = (
+            self.model.encode(side, convert_to_tensor=True, show_progress_bar=False)
+            for side in (pairs.sentence1, pairs.sentence2)
+        )
+        found: NDArray[np.float64] = (
+            pairwise_cos_sim(first, second).cpu().numpy().astype(np.float64)
+        )
+        return found
+
+
+def dense_control(params: ControlsParams) -> DenseControl | None:
+    """The dense encoder of the parameters, if they name one."""
+    return (
+        None
+        if params.dense_model is None
+        else DenseControl(params.dense_model, params.dense_revision)
+    )

@@ -1,0 +1,23 @@
+"""What storing and scoring the sentences of a split costs."""
+
+from splade_sts.data.pairs import Pairs
+from splade_sts.evaluation.encoded import EncodedSentences
+from splade_sts.evaluation.results import Cost
+
+# A posting of an inverted index as it is counted here: the document's number (32 bits) and the
+# weight (float32), as they are, without the compression that real engines add.
+POSTING_BYTES = 4 + 4
+
+
+def cost(pairs: Pairs, encoded: EncodedSentences) -> Cost:
+    """Expected multiplications for the score of a pair, and mean bytes of a sentence in an index.
+
+    The first is sum_j p_j q_j, where p_j and q_j are the shares of first and second sentences with
+    entry j active (Paria et al. 2020, "Minimizing FLOPs to Learn Efficient Sparse Representations",
+    section 3; SPLADE, Formal et al. 2021, section 4); the second is `POSTING_BYTES` for each active
+    entry.
+    """
+    matrices = [encoded.matrix(side) for side in (pairs.sentence1, pairs.sentence2)]
+    first, second = ((matrix != 0).sum(axis=0) / matrix.shape[0] for matrix in matrices)
+    active = sum(matrix.count_nonzero() for matrix in matrices) / (2 * len(pairs))
+    return Cost(flops=float(first @ second), index_bytes=float(POSTING_BYTES * active))

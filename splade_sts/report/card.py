@@ -1,0 +1,97 @@
+"""The card of the fine-tuned model: what it is, what was measured of it, and under which licence it
+may be used.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from splade_sts import layout
+from splade_sts.comparison.evidence import Comparison
+from splade_sts.model.card import hub_card
+from splade_sts.report import names
+from splade_sts.report.verdict import verdict
+from splade_sts.text import markdown_table, one_line
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the model was made.
+
+    Attributes:
+        base: content of models/base.json.
+        provenance: content of data/raw/provenance.json.
+        training: content of evidence/train.json.
+        params: the train section of params.yaml.
+    """
+
+    base: dict[str, Any]
+    provenance: dict[str, Any]
+    training: dict[str, Any]
+    params: dict[str, Any]
+
+
+def model_card(comparison: Comparison, making: Making) -> str:
+    """The card, with the Hub's front matter; what comes from outside is no markup in it."""
+    return hub_card(
+        title="Fine-tuned SPLADE model",
+        license=making.base["license"],
+        base_model=making.base["source"],
+        dataset=making.provenance["source"],
+        body="\n\n".join(
+            [
+                _origin(making),
+                "## Results",
+                verdict(comparison),
+                _results(comparison),
+                _selection(making),
+                "## Training parameters",
+                _parameters({**making.params, "precision": making.training["precision"]}),
+            ]
+        ),
+    )
+
+
+def _selection(making: Making) -> str:
+    best, steps = making.training["best_step"], making.training["steps"]
+    return (
+        f"The checkpoint of step {best} of {steps} was kept: the best by Spearman on validation. "
+        "Test played no part in it."
+    )
+
+
+def _origin(making: Making) -> str:
+    base, data = making.base, making.provenance
+    made = f"`{base['source']}`{_revision(base)}"
+    if base["converted_to_active_dims"]:
+        made += (
+            f", a dense encoder, converted without training to {base['converted_to_active_dims']} "
+            "active dimensions on "
+            "average,"
+        )
+    return f"{made} fine-tuned on `{data['source']}`{_revision(data)} with SpladeLoss."
+
+
+def _revision(facts: dict[str, Any]) -> str:
+    return f" (revision {one_line(facts['revision'])})" if facts["revision"] else ""
+
+
+def _results(comparison: Comparison) -> str:
+    rows = []
+    for split in reversed(layout.HELD_OUT):
+        values = comparison.splits[split]
+        for name in layout.COEFFICIENTS[::-1]:
+            found = getattr(values, name).finetuned
+            interval = f"{found.low:.4f} to {found.high:.4f}"
+            rows.append([split, names.METRICS[name], f"{found.value:.4f}", interval])
+        dims = values.finetuned.metrics.active_dims
+        rows.append([split, names.METRICS["active_dims"], names.number("active_dims", dims), ""])
+    interval = f"{names.percent(comparison.confidence)} interval (bootstrap over pairs)"
+    return markdown_table(["split", "metric", "value", interval], rows, labels=2)
+
+
+def _parameters(params: dict[str, Any]) -> str:
+    rows = [
+        [f"`{name}`", "null" if value is None else one_line(value)]
+        for name, value in params.items()
+    ]
+    return markdown_table(["parameter", "value"], rows)

@@ -1,0 +1,224 @@
+"""The tables of the report, from a comparison."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from splade_sts import layout
+from splade_sts.comparison.evidence import Change, Comparison, Part, SplitComparison
+from splade_sts.comparison.slices import MINIMUM_SLICE
+from splade_sts.comparison.statistics import Estimate
+from splade_sts.evaluation.results import RELEVANT
+from splade_sts.report import names
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table: its title, how to read it, the names of its columns and its cells.
+
+    The first `labels` columns are text, the others numbers.
+    """
+
+    title: str
+    reading: str
+    columns: list[str]
+    rows: list[list[str]]
+    labels: int
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """Every table that has rows, in the order of the report."""
+    found = [
+        numbers(comparison),
+        against_words(comparison),
+        without_seen(comparison),
+        retrieval(comparison),
+        *(
+            slices(split, values, comparison.confidence)
+            for split, values in comparison.splits.items()
+        ),
+    ]
+    return [section for section in found if section.rows]
+
+
+def numbers(comparison: Comparison) -> Section:
+    """Every metric of both models, with the intervals of the changes of correlations."""
+    return Section(
+        "Numbers",
+        "Pearson and Spearman are correlations of the cosine similarity with the gold score. "
+        "Active dims is the mean number "
+        "of vocabulary entries that are not zero in a sentence's vector: fewer are cheaper to "
+        "store and search. FLOPs of a "
+        "pair is how many multiplications its score is expected to take. Index bytes is what a "
+        "sentence takes in an inverted "
+        "index of 8 bytes a posting, uncompressed. The interval of a change comes from a paired "
+        "bootstrap over the pairs "
+        "(BCa): a change whose interval holds zero may be chance. The checkpoint was chosen on "
+        "validation; test played no "
+        "part in it.",
+        [
+            "split",
+            "metric",
+            "base",
+            "fine-tuned",
+            "change",
+            f"{names.percent(comparison.confidence)} interval",
+        ],
+        [
+            [split, *row]
+            for split, values in comparison.splits.items()
+            for row in _metric_rows(values)
+        ],
+        labels=2,
+    )
+
+
+def _metric_rows(values: SplitComparison) -> Iterator[list[str]]:
+    for name in layout.COEFFICIENTS:
+        change: Change = getattr(values, name)
+        both = [f"{model.value:.4f}" for model in (change.base, change.finetuned)]
+        yield [names.METRICS[name], *both, *_estimate(change.gain, "+")]
+    base, finetuned = values.base, values.finetuned
+    pairs = {
+        "active_dims": (base.metrics.active_dims, finetuned.metrics.active_dims),
+        "sparsity_ratio": (base.metrics.sparsity_ratio, finetuned.metrics.sparsity_ratio),
+        "flops": (base.cost.flops, finetuned.cost.flops),
+        "index_bytes": (base.cost.index_bytes, finetuned.cost.index_bytes),
+    }
+    for name, (before, after) in pairs.items():
+        change_text = names.number(name, after - before, "+")
+        yield [
+            names.METRICS[name],
+            names.number(name, before),
+            names.number(name, after),
+            change_text,
+            "",
+        ]
+
+
+def against_words(comparison: Comparison) -> Section:
+    """The controls."""
+    level = f"{names.percent(comparison.confidence)} interval"
+    reading = (
+        "What a pair scores without any encoder, with statistics from train only. The last two "
+        "columns are what the "
+        "fine-tuned model's Spearman adds: an interval above zero means that it knows more than "
+        "which words are shared."
+    )
+    rows = [
+        [
+            split,
+            names.CONTROLS[control.name],
+            *_estimate(control.spearman),
+            *_estimate(control.spearman_gain, "+"),
+        ]
+        for split, values in comparison.splits.items()
+        for control in values.controls
+    ]
+    if any(
+        control.name == "dense"
+        for values in comparison.splits.values()
+        for control in values.controls
+    ):
+        reading += (
+            " The dense model is no control but a reference: what an encoder without sparsity "
+            "reaches."
+        )
+    columns = ["split", "control", "Spearman", level, "fine-tuned minus it", level]
+    return Section("Against words alone", reading, columns, rows, labels=2)
+
+
+def without_seen(comparison: Comparison) -> Section:
+    """The whole splits, and what is left of them without sentences that training has seen."""
+    rows = [
+        [split, kind, *_part(part)]
+        for split, values in comparison.splits.items()
+        for kind, part in (("as published", values.whole), ("unseen in train", values.unseen))
+    ]
+    return Section(
+        "Without what training has seen",
+        "The second row of each split leaves out every pair with a sentence that occurs in train "
+        "(case and white space "
+        "aside). A gain that is there only with those pairs would be memory.",
+        [
+            "split",
+            "pairs are",
+            "pairs",
+            "base",
+            "fine-tuned",
+            "change",
+            f"{names.percent(comparison.confidence)} interval",
+        ],
+        rows,
+        labels=2,
+    )
+
+
+def retrieval(comparison: Comparison) -> Section:
+    """Paraphrase search, on the splits where both models were searched."""
+    rows, sizes = [], ""
+    for split, values in comparison.splits.items():
+        base, finetuned = values.base.retrieval, values.finetuned.retrieval
+        if base is None or finetuned is None:
+            continue
+        sizes = (
+            f"{base.queries} sentences search their partners of gold score {RELEVANT:g} and above "
+            f"among {base.documents} sentences. "
+        )
+        for name in ("mrr_at_10", "ndcg_at_10", "recall_at_10"):
+            before, after = getattr(base, name), getattr(finetuned, name)
+            rows.append(
+                [
+                    split,
+                    names.METRICS[name],
+                    f"{before:.4f}",
+                    f"{after:.4f}",
+                    f"{after - before:+.4f}",
+                ]
+            )
+    return Section(
+        "Did it stay a retriever?",
+        f"{sizes}Fine-tuning on similarity should not cost what the model could do before: a "
+        "clear fall here is a price.",
+        ["split", "measure", "base", "fine-tuned", "change"],
+        rows,
+        labels=2,
+    )
+
+
+def slices(split: str, values: SplitComparison, confidence: float) -> Section:
+    """The slices of one split."""
+    return Section(
+        f"Slices of {split}",
+        "Spearman within a part of the pairs. Compare along a row, not between rows: within a "
+        "band of gold scores every "
+        "correlation is lower because the scores vary less. With this many rows some intervals "
+        "miss zero by chance "
+        f"alone. A dash stands where there are fewer than {MINIMUM_SLICE} pairs, or scores that "
+        "do not vary.",
+        [
+            "by",
+            "slice",
+            "pairs",
+            "base",
+            "fine-tuned",
+            "change",
+            f"{names.percent(confidence)} interval",
+        ],
+        [[names.SLICES[found.by], found.name, *_part(found.part)] for found in values.slices],
+        labels=2,
+    )
+
+
+def _part(part: Part) -> list[str]:
+    if part.spearman is None:
+        return [str(part.pairs), "–", "–", "–", "–"]
+    change = part.spearman
+    models = [f"{model.value:.4f}" for model in (change.base, change.finetuned)]
+    return [str(part.pairs), *models, *_estimate(change.gain, "+")]
+
+
+def _estimate(estimate: Estimate, sign: str = "") -> list[str]:
+    value, low, high = (
+        f"{bound:{sign}.4f}" for bound in (estimate.value, estimate.low, estimate.high)
+    )
+    return [value, f"{low} to {high}"]

@@ -1,0 +1,33 @@
+"""What others may see of a run: the folders of a machine are nobody's business."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from splade_sts.params import Params, flatten
+
+
+def short_path(value: object) -> str | None:
+    """`…/` and the last part of an absolute path; None for everything else."""
+    if isinstance(value, str) and value.startswith(("/", "~")):
+        return f"…/{Path(value).name}"
+    return None
+
+
+def public_params(settings: Params, without: Collection[str] = ()) -> dict[str, Any]:
+    """The parameters under their dotted names, with absolute paths shortened.
+
+    Args:
+        settings: the parameters.
+        without: sections to leave out.
+    """
+    flat = flatten(settings.model_dump(exclude=set(without)))
+    return {name: short_path(value) or value for name, value in flat.items()}
+
+
+def scrub(content: bytes, settings: Params) -> bytes:
+    """`content` of a file with every absolute path among the parameters shortened."""
+    paths = {value: short for value in flatten(settings.model_dump()).values() if (short := short_path(value))}
+    for path in sorted(paths, key=len, reverse=True):
+        content = content.replace(path.encode(), paths[path].encode())
+    return content

@@ -1,0 +1,234 @@
+"""Fine-tuning a SPLADE model with sentence-transformers' trainer."""
+
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from sentence_transformers import SparseEncoder, SparseEncoderTrainingArguments
+from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import (
+    SpladeRegularizerWeightSchedulerCallback,
+)
+from sentence_transformers.sparse_encoder.losses import (
+    SparseAnglELoss,
+    SparseCoSENTLoss,
+    SparseCosineSimilarityLoss,
+    SpladeLoss,
+)
+from transformers import PrinterCallback
+
+from splade_sts.data.pairs import Pairs
+from splade_sts.evaluation.health import check_collapse
+from splade_sts.evaluation.results import Metrics
+from splade_sts.model.head.swap import fused
+from splade_sts.params import TrainParams
+from splade_sts.training import checkpoints as stored
+from splade_sts.training.callbacks import ProgressBar, StepCallback
+from splade_sts.training.curves import OnPoint, Point, TrainingPoint, ValidationPoint
+from splade_sts.training.environment import Precision, resolve_precision
+from splade_sts.training.memory import saving_memory
+from splade_sts.training.selection import LOGGED_FITNESS, SPLIT, Validation, check_reached
+from splade_sts.training.sparsity import SparsityController
+from splade_sts.training.trainer import RecordingTrainer, trainer_state
+
+LOSSES = {
+    "cosine": SparseCosineSimilarityLoss,
+    "cosent": SparseCoSENTLoss,
+    "angle": SparseAnglELoss,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What came out of a training.
+
+    Attributes:
+        model: the model of the best validation.
+        training_curve, validation_curve: all points of the training, in order.
+        precision: what it computed in.
+        steps: steps taken.
+        best_step: the step of the best validation.
+        validation: the metrics of that validation.
+    """
+
+    model: SparseEncoder
+    training_curve: list[TrainingPoint]
+    validation_curve: list[ValidationPoint]
+    precision: Precision
+    steps: int
+    best_step: int
+    validation: Metrics
+
+    def headlines(self) -> dict[str, int]:
+        """What `dvc metrics show` lists."""
+        return {"steps": self.steps, "best_step": self.best_step}
+
+    def evidence(self) -> dict[str, Any]:
+        """All of it that no other file holds."""
+        return {
+            "precision": self.precision,
+            **self.headlines(),
+            "validation": asdict(self.validation),
+        }
+
+
+def _ignore(point: Point) -> None:
+    """Nobody looks on."""
+
+
+def finetune(
+    model: SparseEncoder,
+    train: Pairs,
+    validation: Pairs,
+    params: TrainParams,
+    checkpoints: Path,
+    on_point: OnPoint = _ignore,
+) -> TrainingResult:
+    """Fine-tune `model` and give it the weights of the best validation Spearman.
+
+    The loss is SpladeLoss around `params.loss`, with the FLOPS regulariser on both sentences
+    (Formal et al. 2022, "From Distillation to Hard Negative Sampling", section 3). With
+    `params.target_active_dims` the regulariser's weight is steered
+    (`splade_sts.training.sparsity`), and only checkpoints with that number of active dims count.
+
+    Args:
+        model: the SPLADE model to train; changed in place.
+        train: pairs to train on.
+        validation: pairs to choose the best model by.
+        params: the train section of params.yaml.
+        checkpoints: the folder where checkpoints of this very training lie and are kept; the last
+            whole one is resumed from, and the result is the same, byte for byte on a CPU.
+        on_point: called with each point of the two curves, in a resumed training from its start.
+
+    Raises:
+        UserError: training diverged or the model collapsed, it did not reach the wanted active
+            dims, the precision cannot be had, or a checkpoint cannot be written.
+    """
+    precision = resolve_precision(params.precision)
+    loss = build_loss(model, params)
+    with closing(ProgressBar()) as bar:
+
+        def seen(point: Point) -> None:
+            bar.show(point)
+            on_point(point)
+
+        trainer = RecordingTrainer(
+            model=model,
+            args=build_arguments(params, precision, checkpoints),
+            loss=loss,
+            train_dataset=build_dataset(train),
+            evaluator=Validation(validation, params.eval_batch_size, params.target_active_dims),
+            callbacks=[build_schedule(loss, validation, params), StepCallback(), bar],
+            on_point=seen,
+            group_by_length=params.group_by_length,
+        )
+        trainer.remove_callback(PrinterCallback)
+        run(trainer, checkpoints)
+    best_step = trainer.load_best()
+    metrics = metrics_at(trainer.validation_curve, best_step)
+    check_collapse(metrics, SPLIT)
+    if params.target_active_dims is not None:
+        weight = trainer.training_curve[-1].document_regularizer_weight
+        check_reached(metrics.active_dims, params.target_active_dims, weight)
+    return TrainingResult(
+        model,
+        trainer.training_curve,
+        trainer.validation_curve,
+        precision,
+        trainer.state.global_step,
+        best_step,
+        metrics,
+    )
+
+
+def build_loss(model: SparseEncoder, params: TrainParams) -> SpladeLoss:
+    """The loss on pairs with gold scores, and the FLOPS regulariser on both sentences of a pair."""
+    return SpladeLoss(
+        model,
+        LOSSES[params.loss](model),
+        document_regularizer_weight=params.regularizer_weight,
+        use_document_regularizer_only=True,
+    )
+
+
+def build_schedule(
+    loss: SpladeLoss, validation: Pairs, params: TrainParams
+) -> SpladeRegularizerWeightSchedulerCallback:
+    """What moves the regulariser's weight: the library's schedule, or the controller where active
+    dims are wanted.
+    """
+    if params.target_active_dims is None:
+        return SpladeRegularizerWeightSchedulerCallback(
+            loss, params.regularizer_schedule, params.regularizer_warmup_ratio
+        )
+    return SparsityController(
+        loss,
+        validation.sentences,
+        params.target_active_dims,
+        params.regularizer_schedule,
+        params.regularizer_warmup_ratio,
+        params.eval_batch_size,
+    )
+
+
+def build_arguments(
+    params: TrainParams, precision: Precision, checkpoints: Path
+) -> SparseEncoderTrainingArguments:
+    """The library's settings: where checkpoints go and how often, and what `params` says."""
+    on_gpu = torch.cuda.is_available()
+    return SparseEncoderTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=params.epochs,
+        per_device_train_batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        warmup_steps=params.warmup_ratio,
+        seed=params.seed,
+        bf16=precision == "bf16",
+        use_cpu=not on_gpu,
+        eval_strategy="steps",
+        eval_steps=params.eval_steps,
+        save_strategy="steps",
+        save_steps=params.checkpoint_steps,
+        metric_for_best_model=LOGGED_FITNESS,
+        greater_is_better=True,
+        logging_steps=params.logging_steps,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,  # our own bar stands for the library's
+        dataloader_pin_memory=on_gpu,
+        accelerator_config={"non_blocking": on_gpu},
+    )
+
+
+def build_dataset(pairs: Pairs) -> Dataset:
+    """The columns that the losses read, in the order in which they read them."""
+    return Dataset.from_dict(
+        {"sentence1": pairs.sentence1, "sentence2": pairs.sentence2, "score": pairs.score}
+    )
+
+
+def run(trainer: RecordingTrainer, checkpoints: Path) -> None:
+    """Train to the last step, from the last whole checkpoint in the folder where there is one."""
+    checkpoint = last_checkpoint(checkpoints)
+    if checkpoint:
+        print(f"resuming from {checkpoint}", flush=True)
+    with fused(trainer.model), saving_memory(trainer.model):
+        trainer.train_from(checkpoint)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that is whole and whose best model is there too."""
+    found = stored.complete(folder)
+    for checkpoint in reversed(found):
+        best = trainer_state(checkpoint).best_global_step
+        if not best or checkpoint.with_name(f"checkpoint-{best}") in found:
+            return checkpoint
+    return None
+
+
+def metrics_at(curve: list[ValidationPoint], step: int) -> Metrics:
+    """The metrics of the validation at `step`."""
+    point = next(point for point in curve if point.step == step)
+    return Metrics(**{field.name: getattr(point, field.name) for field in fields(Metrics)})

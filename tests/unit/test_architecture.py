@@ -1,0 +1,342 @@
+"""dvc.yaml says what the code does: what a stage imports and which parameters it reads; private APIs are listed.
+
+Everything here reads source text: no stage runs. The directions of imports are a contract of
+import-linter in pyproject.toml.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from splade_sts import params
+from tests.support.commands import ROOT
+
+PACKAGES = ("splade_sts", "stages")
+PIPELINE: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+
+# What a stage imports without depending on it: none of it can change an output.
+CANNOT_CHANGE_AN_OUTPUT = {
+    "splade_sts/errors.py": "words messages",
+    "splade_sts/files.py": "writes what it is given; refuses to leave anything half-written",
+    "splade_sts/layout.py": "names paths; dvc.yaml spells them too, and DVC misses an output that moved",
+    "splade_sts/locks.py": "makes a process wait",
+    "splade_sts/process.py": "ends a process; refuses packages that are not as pinned",
+    "splade_sts/params.py": "reads the parameters, whose values are dependencies, or refuses them",
+}
+# The same for one stage alone.
+OF_ONE_STAGE: dict[str, dict[str, str]] = {}
+# What lies in a folder that a stage depends on without being imported by it.
+NOT_IMPORTED: dict[str, dict[str, str]] = {}
+
+
+def source_file(module: str) -> str:
+    """Path of a module's source, relative to the root."""
+    path = Path(*module.split("."))
+    return str(
+        path.with_suffix(".py")
+        if (ROOT / path).with_suffix(".py").is_file()
+        else path / "__init__.py"
+    )
+
+
+@cache
+def imports() -> grimp.ImportGraph:
+    """All imports of ours: at the top of a module, in a function, but not those for type checkers alone."""
+    return grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=True)
+
+
+@cache
+def closure(stage: str) -> frozenset[str]:
+    """Every file that running a stage may execute, empty `__init__.py` left out."""
+    graph = imports()
+    modules = {f"stages.{stage}"}
+    while True:
+        found = set(modules)
+        for module in modules:
+            found |= graph.find_upstream_modules(module)
+            found |= {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
+        if found == modules:
+            break
+        modules = found
+    return frozenset(path for path in map(source_file, modules) if (ROOT / path).stat().st_size)
+
+
+def code_dependencies(stage: str) -> set[str]:
+    """The files of code below the `deps` of a stage in dvc.yaml, empty `__init__.py` left out."""
+    found: set[Path] = set()
+    for dependency in PIPELINE[stage]["deps"]:
+        if dependency.startswith(tuple(f"{package}/" for package in PACKAGES)):
+            path = ROOT / dependency
+            assert path.exists(), f"{stage} depends on {dependency}, which is not there"
+            found |= set(path.rglob("*.py")) if path.is_dir() else {path}
+    return {str(path.relative_to(ROOT)) for path in found if path.stat().st_size}
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_depends_on_what_it_imports(stage: str) -> None:
+    excused = CANNOT_CHANGE_AN_OUTPUT.keys() | OF_ONE_STAGE.get(stage, {}).keys()
+    missing = closure(stage) - code_dependencies(stage) - excused
+    assert not missing, f"imported, but neither a dependency nor excused above: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_imports_what_it_depends_on(stage: str) -> None:
+    idle = code_dependencies(stage) - closure(stage) - NOT_IMPORTED.get(stage, {}).keys()
+    assert not idle, (
+        f"a dependency, but never imported; a change of it runs the stage for nothing: {sorted(idle)}"
+    )
+
+
+def test_no_excuse_is_left_over() -> None:
+    for stage, excuses in OF_ONE_STAGE.items():
+        assert excuses.keys() <= closure(stage) - code_dependencies(stage), stage
+    for stage, excuses in NOT_IMPORTED.items():
+        assert excuses.keys() <= code_dependencies(stage) - closure(stage), stage
+    imported = frozenset().union(*map(closure, PIPELINE))
+    assert CANNOT_CHANGE_AN_OUTPUT.keys() <= imported
+
+
+# Parameters that a stage reads and yet does not depend on: another value changes no result.
+CHANGES_NO_RESULT = {"train": {"train.checkpoint_steps"}}
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The full names of all parameters below a section of the schema."""
+    for name, field in model.model_fields.items():
+        if section := as_section(field.annotation):
+            yield from leaves(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def as_section(annotation: object) -> type[BaseModel] | None:
+    return (
+        annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    )
+
+
+SECTIONS = {name: value for name, value in vars(params).items() if as_section(value)}
+
+
+def below(prefix: str) -> set[str]:
+    return {
+        leaf for leaf in leaves(params.Params) if f"{leaf}.".startswith(prefix and f"{prefix}.")
+    }
+
+
+class Reads(ast.NodeVisitor):
+    """The parameters that a module reads, as far as its annotations say which section a name holds.
+
+    A name holds a section if it is an argument or an attribute annotated with a class of the schema, or was assigned
+    from `params.load()`, `params.parse(...)` or an attribute of one of those.
+    """
+
+    def __init__(self, places: dict[type[BaseModel], str]) -> None:
+        self.places = places
+        self.names: dict[str, type[BaseModel]] = {}
+        self.found: set[str] = set()
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        outer = dict(self.names)
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]:
+            self.names.pop(argument.arg, None)
+            if section := self.annotated(argument.annotation):
+                self.names[argument.arg] = section
+        self.generic_visit(node)
+        self.names = outer
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        outer = dict(self.names)
+        for statement in ast.walk(node):
+            if isinstance(statement, ast.AnnAssign) and (
+                section := self.annotated(statement.annotation)
+            ):
+                self.names[f"self.{ast.unparse(statement.target).removeprefix('self.')}"] = section
+        self.generic_visit(node)
+        self.names = outer
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.generic_visit(node)
+        pairs = [(target, node.value) for target in node.targets]
+        if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))
+        for target, value in pairs:
+            self.names.pop(ast.unparse(target), None)
+            if section := self.section(value):
+                self.names[ast.unparse(target)] = section
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.generic_visit(node)
+        section = self.section(node.value)
+        if section is None:
+            return
+        place = self.places[section]
+        if node.attr in section.model_fields:
+            if not as_section(section.model_fields[node.attr].annotation):
+                self.found.add(f"{place}.{node.attr}".removeprefix("."))
+        elif node.attr != "model_dump":  # a property: what it reads in turn
+            self.found |= {f"{place}.{name}" for name in property_reads(section, node.attr)}
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        function = node.func
+        if isinstance(function, ast.Attribute) and function.attr == "model_dump":
+            if section := self.section(function.value):
+                place = self.places[section]
+                without = {
+                    f"{place}.{name}".removeprefix(".")
+                    for keyword in node.keywords
+                    if keyword.arg == "exclude"
+                    for name in excluded(ast.literal_eval(keyword.value))
+                }
+                self.found |= below(place) - without
+        elif isinstance(function, ast.Name) and function.id == "getattr":
+            if section := self.section(node.args[0]):
+                self.found |= below(self.places[section])
+
+    def annotated(self, annotation: ast.expr | None) -> type[BaseModel] | None:
+        return (
+            SECTIONS.get(ast.unparse(annotation).split(".")[-1].strip("'\""))
+            if annotation
+            else None
+        )
+
+    def section(self, node: ast.expr) -> type[BaseModel] | None:
+        """The section that an expression holds, None where it holds something else."""
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "params.load",
+            "params.parse",
+            "load",
+            "parse",
+        ):
+            return params.Params
+        if (name := ast.unparse(node)) in self.names:
+            return self.names[name]
+        if isinstance(node, ast.Attribute) and (section := self.section(node.value)):
+            field = section.model_fields.get(node.attr)
+            return as_section(field.annotation) if field else None
+        return None
+
+
+def excluded(content: Any, prefix: str = "") -> Iterator[str]:
+    """The full names in an `exclude` of pydantic: a set of names, or a mapping of sections to such."""
+    for name in content:
+        if isinstance(content, dict) and content[name] is not True:
+            yield from excluded(content[name], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+@cache
+def property_reads(section: type[BaseModel], name: str) -> frozenset[str]:
+    """The fields of a section that one of its properties reads."""
+    tree = ast.parse((ROOT / "splade_sts/params.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == section.__name__:
+            for function in node.body:
+                if isinstance(function, ast.FunctionDef) and function.name == name:
+                    read = {
+                        part.attr for part in ast.walk(function) if isinstance(part, ast.Attribute)
+                    }
+                    return frozenset(read & section.model_fields.keys())
+    return frozenset()
+
+
+def section_places(
+    model: type[BaseModel] = params.Params, place: str = ""
+) -> Iterator[tuple[type[BaseModel], str]]:
+    yield model, place
+    for name, field in model.model_fields.items():
+        if section := as_section(field.annotation):
+            yield from section_places(section, f"{place}.{name}".removeprefix("."))
+
+
+def parameters_read(stage: str) -> set[str]:
+    """The full names of the parameters that a stage and what it imports read."""
+    found: set[str] = set()
+    for path in closure(stage) - {"splade_sts/params.py"}:
+        reads = Reads(dict(section_places()))
+        reads.visit(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        found |= reads.found
+    return found
+
+
+def parameters_declared(stage: str) -> set[str]:
+    declared = set()
+    for name in PIPELINE[stage].get("params", []):
+        assert below(name), f"{stage}: {name} is no parameter"
+        declared |= below(name)
+    return declared
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_depends_on_the_parameters_it_reads(stage: str) -> None:
+    read = parameters_read(stage) - CHANGES_NO_RESULT.get(stage, set())
+    assert parameters_declared(stage) == read
+
+
+def test_every_parameter_is_read_by_a_stage() -> None:
+    declared = set().union(*map(parameters_declared, PIPELINE))
+    assert set(leaves(params.Params)) - declared == set().union(*CHANGES_NO_RESULT.values())
+
+
+MARK = re.compile(r"# private: ([\w-]+)")
+PRIVATE_NAME = re.compile(r"(?<!\w)_[A-Za-z]\w*")
+ROW = re.compile(r"^\| ([\w-]+) \| `([\w/.]+\.py)` \| (.*) \|$", re.MULTILINE)
+
+
+def our_files() -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    )
+
+
+def marked_lines() -> Iterator[tuple[str, str, str]]:
+    """Library, path and text of each line that is marked as using a private API."""
+    for path in our_files():
+        for line in (ROOT / path).read_text(encoding="utf-8").splitlines():
+            for mark in MARK.finditer(line):
+                yield mark[1], path, line
+
+
+def test_private_apis_are_listed() -> None:
+    """CONTRIBUTING.md has a row for each library and file with marked lines, with their private names, and no other."""
+    rows = {
+        (row[1], row[2]): row[3]
+        for row in ROW.finditer((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    }
+    assert rows.keys() == {(library, path) for library, path, _ in marked_lines()}
+    for library, path, line in marked_lines():
+        for name in PRIVATE_NAME.findall(line.split("#")[0]):
+            assert name in rows[library, path], (
+                f"{path} uses {name}, the row of {library} does not name it"
+            )
+
+
+@pytest.mark.parametrize("path", our_files())
+def test_private_names_are_marked(path: str) -> None:
+    """A name with a leading underscore belongs to its own module or class; where a library's is used, the line says so."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-zA-Z]", node.attr):
+            if ast.unparse(node.value) not in ("self", "cls"):
+                assert MARK.search(lines[node.end_lineno - 1]), (
+                    f"{path}:{node.end_lineno}: {ast.unparse(node)}"
+                )
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+            if any(re.match(r"_[a-zA-Z]", name) for name in names if name != "__future__"):
+                assert MARK.search(lines[node.lineno - 1]), (
+                    f"{path}:{node.lineno}: {ast.unparse(node)}"
+                )
