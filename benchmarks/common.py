@@ -6,13 +6,16 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
+from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from splade_sts import layout, params
+from splade_sts.data.pairs import Pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,37 +36,48 @@ def _measured(job: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> 
     return {**job(**arguments), "peak_memory_mib": peak_memory_mib()}
 
 
-def pairs(workspace: Path, split: str, share: float = 1.0) -> pd.DataFrame:
+def read_pairs(workspace: Path, split: layout.Split, share: float = 1.0) -> Pairs:
     """A random share of a normalized split of the project in `workspace`."""
-    table = pd.read_parquet(workspace / f"data/normalized/{split}.parquet")
-    return table.sample(round(len(table) * share), random_state=0).reset_index(drop=True)
+    table = Pairs.read(workspace / layout.normalized(split)).table()
+    return Pairs.from_table(table.sample(round(len(table) * share), random_state=0))
 
 
-def train_settings(**changes: Any):
+def first(pairs: Pairs, count: int) -> Pairs:
+    """The first `count` pairs."""
+    return Pairs.from_table(pairs.table()[:count])
+
+
+def settings() -> params.Params:
+    """The project's params.yaml."""
+    return params.load(ROOT / layout.PARAMS)
+
+
+def train_settings(**changes: Any) -> params.TrainParams:
     """The train section of the project's params.yaml, with `changes`."""
-    from splade_sts import params
-
-    return params.load(ROOT / "params.yaml").train.model_copy(update=changes)
+    return settings().train.model_copy(update=changes)
 
 
 def bert_base_sized(workspace: Path, folder: Path) -> Path:
-    """A SPLADE model of bert-base's size with random weights, calibrated to 80 active dims; made in `folder` once.
+    """A SPLADE model of bert-base's size with random weights, calibrated to 80 active dims.
 
-    The tokenizer is that of `models/base`; what a step costs does not depend on the weights, but on how many dims are active.
+    It is made in `folder` once. The tokenizer is that of `models/base`; what a step costs does not
+    depend on the weights, but on how many dims are active.
     """
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     from splade_sts.model.conversion import convert_dense
 
-    if not (folder / "splade").exists():
+    made = folder / "splade"
+    if not made.exists():
         torch.manual_seed(0)
         BertModel(BertConfig()).save_pretrained(folder / "dense")
-        AutoTokenizer.from_pretrained(workspace / "models/base").save_pretrained(folder / "dense")
-        train = pairs(workspace, "train")[:300]
-        model = convert_dense(folder / "dense", [*train["sentence1"], *train["sentence2"]], 80, 256)
-        model.save_pretrained(str(folder / "splade"), create_model_card=False)
-    return folder / "splade"
+        tokenizer = AutoTokenizer.from_pretrained(workspace / layout.model("base"))
+        tokenizer.save_pretrained(folder / "dense")
+        sentences = first(Pairs.read(workspace / layout.normalized("train")), 300).sentences
+        model = convert_dense(folder / "dense", sentences, 80, 256)
+        model.save_pretrained(str(made), create_model_card=False)
+    return made
 
 
 def gemm_peak(precision: str, seconds: float = 3.0) -> dict[str, Any]:
@@ -85,11 +99,16 @@ def gemm_peak(precision: str, seconds: float = 3.0) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """The machine and the versions that figures belong to."""
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "date": date.today().isoformat(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30), "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "sentence-transformers", "transformers", "dvc")},
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "sentence-transformers", "transformers")},
+        "dvc": version("dvc"),
     }
 
 
@@ -98,4 +117,9 @@ def report(name: str, rows: list[dict[str, Any]], folder: Path | None) -> None:
     print(f"\n{pd.DataFrame(rows).to_markdown(index=False, floatfmt='.4g')}\n", flush=True)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n", encoding="utf-8")
+        write(folder / f"{name}.json", {"machine": machine(), "rows": rows})
+
+
+def write(path: Path, figures: dict[str, Any]) -> None:
+    """Write figures as JSON."""
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

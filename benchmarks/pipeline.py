@@ -1,4 +1,4 @@
-"""What the pipeline costs beside its work: a no-op `dvc repro`, and the stages that only read tables.
+"""What the pipeline costs beside its work: a no-op `dvc repro`, and stages that only read tables.
 
     python -m benchmarks.pipeline [--workspace DIR] [--rounds 5] [--results FOLDER]
 
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import ROOT, report
+from benchmarks.tiny import environment
 
 COMMANDS = {
     "dvc --version": ["-m", "dvc", "--version"],
@@ -34,10 +35,20 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, command in COMMANDS.items():
             started = time.perf_counter()
-            subprocess.run([sys.executable, *command], cwd=arguments.workspace, check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, *command],
+                cwd=arguments.workspace,
+                env=environment(),
+                check=True,
+                capture_output=True,
+            )
             times[name].append(time.perf_counter() - started)
     rows = [
-        {"command": name, "seconds (median)": statistics.median(found), "seconds (fastest)": min(found)}
+        {
+            "command": name,
+            "seconds (median)": statistics.median(found),
+            "seconds (fastest)": min(found),
+        }
         for name, found in times.items()
     ]
     report("pipeline", rows, arguments.results)

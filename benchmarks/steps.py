@@ -1,18 +1,29 @@
-"""The training step at bert-base size: its share of the GEMM peak, and peak memory against the library's trainer.
+"""The training step at bert-base size: its share of the GEMM peak, and peak memory against stock.
 
-    python -m benchmarks.steps [--workspace DIR] [--results FOLDER]
+    python -m benchmarks.steps [--workspace DIR] [--count 48] [--results FOLDER]
 
-`--workspace` is a project in which `dvc repro` has run. Operations are counted by PyTorch's FlopCounterMode in a run of its
-own, so that counting does not slow what is timed. The first steps are not timed: the process takes its memory in them.
+`--workspace` is a project in which `dvc repro` has run. Stock is the library's trainer. Operations
+are counted by PyTorch's FlopCounterMode in a run of its own, so that counting does not slow what is
+timed. The first steps are not timed: the process takes its memory in them.
 """
 
 import argparse
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, bert_base_sized, gemm_peak, in_process, pairs, report, train_settings
+from benchmarks.common import (
+    ROOT,
+    bert_base_sized,
+    first,
+    gemm_peak,
+    in_process,
+    read_pairs,
+    report,
+    train_settings,
+)
 from benchmarks.training import ours, stock
 
 WARM_UP = 24
@@ -23,25 +34,30 @@ def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, 
 
     The learning rate is 0: the random model keeps its active dims, as a real one would.
     """
-    from contextlib import nullcontext
-
     from torch.utils.flop_counter import FlopCounterMode
 
     from splade_sts.model.encoder import load_encoder
-    from splade_sts.training.trainer import finetune
+    from splade_sts.training.curves import Point, TrainingPoint
+    from splade_sts.training.finetune import finetune
 
-    train, total = pairs(workspace, "train"), WARM_UP + count
-    changes = {"precision": "bf16", "epochs": total * 16 / len(train), "eval_steps": total, "logging_steps": 1, "learning_rate": 0.0}
-    settings = train_settings(**changes)
-    mode = FlopCounterMode(display=False) if counted else nullcontext()
+    train, total = read_pairs(workspace, "train"), WARM_UP + count
+    settings = train_settings(
+        precision="bf16",
+        epochs=total * 16 / len(train),
+        eval_steps=total,
+        logging_steps=1,
+        learning_rate=0.0,
+    )
+    counter = FlopCounterMode(display=False)
     points: list[float] = []
 
-    def on_point(kind: str, point: dict[str, Any]) -> None:
-        if kind == "train":
-            points.append(mode.get_total_flops() if counted else time.perf_counter())
+    def on_point(point: Point) -> None:
+        if isinstance(point, TrainingPoint):
+            points.append(counter.get_total_flops() if counted else time.perf_counter())
 
-    with mode:
-        finetune(load_encoder(model), train, pairs(workspace, "validation")[:16], settings, on_point=on_point)
+    validation = first(read_pairs(workspace, "validation"), 16)
+    with tempfile.TemporaryDirectory() as folder, counter if counted else nullcontext():
+        finetune(load_encoder(model), train, validation, settings, Path(folder), on_point)
     return {"total": points[WARM_UP + count - 1] - points[WARM_UP - 1], "steps": count}
 
 
@@ -54,26 +70,32 @@ def main() -> None:
     workspace = arguments.workspace.resolve()
     with tempfile.TemporaryDirectory() as folder:
         model = bert_base_sized(workspace, Path(folder))
+        where = {"workspace": workspace, "model": model}
         peaks = [in_process(gemm_peak, precision="bf16")["flops"]]
-        timed = in_process(steps, workspace=workspace, model=model, count=arguments.count, counted=False)
+        timed = in_process(steps, count=arguments.count, counted=False, **where)
         peaks.append(in_process(gemm_peak, precision="bf16")["flops"])
-        counted = in_process(steps, workspace=workspace, model=model, count=arguments.count, counted=True)
+        counted = in_process(steps, count=arguments.count, counted=True, **where)
         rate, peak = counted["total"] / timed["total"], max(peaks)
-        report(
-            "step",
-            [{
-                "seconds per step": timed["total"] / timed["steps"], "TFLOP per step": counted["total"] / counted["steps"] / 1e12,
-                "GFLOP/s": rate / 1e9, "peak GFLOP/s": peak / 1e9, "share of the peak": rate / peak,
-            }],
-            arguments.results,
-        )
+        row = {
+            "seconds per step": timed["total"] / timed["steps"],
+            "TFLOP per step": counted["total"] / counted["steps"] / 1e12,
+            "GFLOP/s": rate / 1e9,
+            "peak GFLOP/s": peak / 1e9,
+            "share of the peak": rate / peak,
+        }
+        report("step", [row], arguments.results)
         rows = []
-        for name, job, batch_size in (("stock, batch 64", stock, 64), ("ours, batch 64", ours, 64), ("ours, batch 256", ours, 256)):
+        for name, job, batch_size in (
+            ("stock, batch 64", stock, 64),
+            ("ours, batch 64", ours, 64),
+            ("ours, batch 256", ours, 256),
+        ):
             count = max(2, 384 // batch_size)
             found = in_process(
-                job, workspace=workspace, model=model, precision="bf16", share=1.0, batch_size=batch_size, steps=count
+                job, precision="bf16", share=1.0, batch_size=batch_size, steps=count, **where
             )
-            rows.append({"run": name, "steps": count, "peak memory GiB": found["peak_memory_mib"] / 1024})
+            memory = found["peak_memory_mib"] / 1024
+            rows.append({"run": name, "steps": count, "peak memory GiB": memory})
             print(rows[-1], flush=True)
     report("memory", rows, arguments.results)
 

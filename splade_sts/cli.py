@@ -2,173 +2,291 @@
 
 import argparse
 import os
+import socket
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from splade_sts import params
-from splade_sts.errors import UserError, run_command
+from splade_sts import layout, params
+from splade_sts.errors import UserError
+from splade_sts.process import run_command
 
-
-def sync(arguments: argparse.Namespace) -> None:
-    """Write to MLflow what it lacks of the runs that DVC and Git hold."""
-    experiment = params.load().tracking.experiment
-    from mlflow.exceptions import MlflowException
-
-    from splade_sts.tracking.sync import sync as sync_runs
-
-    try:
-        done = sync_runs(arguments.experiment, arguments.branch, experiment)
-    except MlflowException as error:
-        raise UserError(f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this project") from error
-    for name, run_id, written in done:
-        print(f"{name}: run {run_id} {'written' if written else 'was complete already'}")
-    print(f"{sum(written for *_, written in done)} written, {sum(not written for *_, written in done)} complete already")
+# Commands import what they need themselves: a mistake in the arguments is said at once, and `score`
+# waits for no MLflow.
 
 
-def ui(arguments: argparse.Namespace) -> None:
-    """Start the MLflow UI on 127.0.0.1 with the store of this project."""
-    from splade_sts.tracking import store
-    from splade_sts.runs.record import project_root
+def pareto(arguments: argparse.Namespace) -> None:
+    """Compare runs by quality and sparsity: table, JSON and picture, with those marked that no
+    other beats in both.
+    """
+    compare_runs(arguments.run, arguments.output, arguments.json)
 
-    root = project_root()
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # its workers would outlive the server
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(arguments.port),
-        "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
-        "--default-artifact-root", (root / "mlartifacts").as_uri(),
-    ]
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    _, experiment_id = store.connect(root, params.load().tracking.experiment)
-    print(f"MLflow UI: http://127.0.0.1:{arguments.port}{store.runs_page(experiment_id)} (Ctrl-C ends it)", flush=True)
-    os.execv(sys.executable, command)
+
+def compare_runs(names: list[str], folder: str, json: bool) -> None:
+    """Print the table of `splade_sts.runs.pareto` for DVC experiments or Git revisions, and write
+    its files.
+
+    Args:
+        names: the runs.
+        folder: where the files go.
+        json: print JSON instead.
+    """
+    from splade_sts.runs.experiments import read_runs
+    from splade_sts.runs.pareto import as_json, as_table, points, write
+    from splade_sts.runs.record import COMPARISON, not_in_cache
+
+    runs = read_runs(layout.project_root(), names, cached=(COMPARISON,))
+    if bare := [name for name, record in runs.items() if record.comparison is None]:
+        missing = not_in_cache([f"{COMPARISON} of {', '.join(bare)}"])
+        print(f"{missing}; their points have no intervals", file=sys.stderr)
+    found = points(runs)
+    write(found, Path(folder))
+    if json:
+        print(as_json(found))
+    else:
+        print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Score sentence pairs with a model: cosine, active dims and the terms that the two sentences share."""
-    from splade_sts.evaluation.score import as_json, as_text, read_pairs, score_with
+    """Score sentence pairs with a model: cosine, active dims and the terms that the two sentences
+    share.
+    """
+    from splade_sts.evaluation import score as scoring
 
     if (len(arguments.sentence) == 2) == bool(arguments.file):
-        raise UserError('give two sentences, or --file with a table of pairs: python -m splade_sts score "A" "B"')
-    pairs = read_pairs(arguments.file) if arguments.file else [tuple(arguments.sentence)]
-    scored = score_with(arguments.model or ["models/finetuned"], pairs)
-    print(as_json(scored) if arguments.json else as_text(scored))
+        raise UserError(
+            'give two sentences, or --file with a table of pairs: python -m splade_sts score "A" '
+            '"B"'
+        )
+    first_second = tuple(arguments.sentence)
+    pairs = scoring.read_pairs(arguments.file) if arguments.file else [first_second]
+    scored = scoring.score(arguments.model or [str(layout.model("finetuned"))], pairs)
+    print(scoring.as_json(scored) if arguments.json else scoring.as_text(scored))
 
 
 def seeds(arguments: argparse.Namespace) -> None:
-    """Sum up runs that differ in train.seed alone: every seed, their mean, standard deviation and interval."""
-    from splade_sts.runs.seeds import as_json, as_text, seed_summary
+    """Sum up runs that differ in train.seed alone: every seed, their mean, standard deviation and
+    interval.
+    """
+    from splade_sts.runs.experiments import read_runs
+    from splade_sts.runs.seeds import as_json, as_text, summarize
 
-    summary = seed_summary(arguments.run, params.load().compare.confidence)
+    root = layout.project_root()
+    confidence = params.load(root / layout.PARAMS).compare.confidence
+    summary = summarize(read_runs(root, arguments.run), confidence)
     print(as_json(summary) if arguments.json else as_text(summary))
 
 
 def sweep(arguments: argparse.Namespace) -> None:
-    """Run one DVC experiment for each value of a parameter (each combination, for several), then compare them as `pareto`."""
+    """Run one DVC experiment for each value of a parameter (each combination, for several), then
+    compare them as `pareto`.
+    """
     from splade_sts.runs.sweep import plan, run_sweep
-    from splade_sts.runs.record import project_root
 
-    planned = plan(arguments.assignment)
-    failed = run_sweep(project_root(), planned, arguments.jobs if arguments.queue else None)
+    root = layout.project_root()
+    planned = plan(root, arguments.assignment)
+    jobs = arguments.jobs if arguments.queue else None
+    failed = run_sweep(root, planned, jobs, progress=sys.stderr if arguments.json else sys.stdout)
     done = [experiment.name for experiment in planned if experiment.name not in failed]
     if done:
-        compare_runs(done, arguments.output)
+        compare_runs(done, arguments.output, arguments.json)
     if failed:
-        raise UserError(f"{len(failed)} of {len(planned)} experiments failed: {', '.join(failed)}; their output is above")
+        raise UserError(
+            f"{len(failed)} of {len(planned)} experiments failed: {', '.join(failed)}; their "
+            "output is above"
+        )
 
 
-def pareto(arguments: argparse.Namespace) -> None:
-    """Compare runs by quality and sparsity: table, JSON and picture, with those marked that no other beats in both."""
-    compare_runs(arguments.run, arguments.output)
+def sync(arguments: argparse.Namespace) -> None:
+    """Write to MLflow what it lacks of the runs that DVC and Git hold."""
+    from splade_sts.runs.record import not_in_cache
+    from splade_sts.tracking.sync import sync as sync_runs
+
+    experiment = params.load(layout.project_root() / layout.PARAMS).track.experiment
+    done = sync_runs(arguments.experiment, arguments.branch, experiment)
+    for found in done:
+        if found.run_id is None:
+            print(f"{found.name}: left out: {found.problem}")
+            continue
+        missing = f"; {not_in_cache(found.missing)}" if found.missing else ""
+        print(
+            f"{found.name}: run {found.run_id} "
+            f"{'written' if found.written else 'was complete already'}{missing}"
+        )
+    written, readable = (
+        sum(found.written for found in done),
+        sum(found.run_id is not None for found in done),
+    )
+    print(f"{written} written, {readable - written} complete already")
 
 
-def compare_runs(names: list[str], folder: str) -> None:
-    """Print the table of `splade_sts.runs.pareto` for DVC experiments or Git revisions, and write its files."""
-    from splade_sts.runs.pareto import as_table, points, write
-    from splade_sts.runs.seeds import read_run
-    from splade_sts.runs.record import project_root
+def ui(arguments: argparse.Namespace) -> None:
+    """Start the MLflow UI on 127.0.0.1 with the store of this project."""
+    root = layout.project_root()
+    experiment = params.load(root / layout.PARAMS).track.experiment
+    check_port(arguments.port)
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+        "false"  # its workers would outlive the server
+    )
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    from splade_sts.tracking.start import start_mlflow
 
-    root = project_root()
-    found = points({name: read_run(root, name) for name in names})
-    write(found, folder)
-    print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
+    start_mlflow()
+    from splade_sts.tracking.store import Store, tracking_uri
+    from splade_sts.tracking.view import runs_page
+
+    store = Store.open(root, experiment)
+    page = f"http://127.0.0.1:{arguments.port}{runs_page(store.experiment_id)}"
+    print(f"MLflow UI: {page} (Ctrl-C ends it)", flush=True)
+    server = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(arguments.port),
+    ]
+    stores = {
+        "--backend-store-uri": tracking_uri(root),
+        "--default-artifact-root": (root / layout.MLFLOW_ARTIFACTS).as_uri(),
+    }
+    os.execv(sys.executable, [*server, *(word for option in stores.items() for word in option)])
+
+
+def check_port(port: int) -> None:
+    """Check that a server can listen on a port of 127.0.0.1: MLflow's would start, fail and look as
+    if it ran.
+
+    Raises:
+        UserError: it cannot.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: a port just left counts as free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; "
+                "give another one: python -m splade_sts ui --port 5001"
+            ) from None
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Re-run the pipeline in a clean clone of HEAD and say, output by output, whether the committed dvc.lock came out."""
-    from tabulate import tabulate
+    """Re-run the pipeline in a clean clone of HEAD and say, output by output, whether the committed
+    dvc.lock came out.
+    """
+    from splade_sts.runs.verify import reproduced
+    from splade_sts.text import markdown_table
 
-    from splade_sts.runs.record import project_root
-    from splade_sts.runs.verify import verify as verify_root
-
-    found = verify_root(project_root())
-    print(tabulate(found, headers=("stage", "output", "result"), tablefmt="github"))
-    different = sum(result != "reproduced" for *_, result in found)
+    found = reproduced(layout.project_root())
+    print(
+        markdown_table(
+            ["stage", "output", "result"],
+            [[one.stage, one.path, one.result] for one in found],
+            labels=3,
+        )
+    )
+    different = sum(one.result != "reproduced" for one in found)
     if different:
         raise UserError(
-            f"{different} of {len(found)} outputs were not reproduced; docs/reproducibility.md says what they depend on"
+            f"{different} of {len(found)} outputs were not reproduced; docs/reproducibility.md "
+            "says what they depend on"
         )
     print(f"all {len(found)} outputs of the committed dvc.lock were reproduced")
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+def number_between(low: int, high: int) -> Callable[[str], int]:
+    """A type of argparse: whole numbers from `low` to `high`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}; expected a whole number from {low} to {high}"
+            )
+        return value
+
+    return number
 
 
-_count.__name__ = "number"  # for argparse's message
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command; `function` is what runs it."""
+    whole = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
+    commands = whole.add_subparsers(required=True)
 
+    def add(
+        function: Callable[[argparse.Namespace], None], *shared: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        text = function.__doc__
+        command = commands.add_parser(
+            function.__name__, help=text, description=text, parents=shared
+        )
+        command.set_defaults(function=function)
+        return command
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 2**16:
-        raise ValueError
-    return port
+    json, runs, files = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    json.add_argument("--json", action="store_true", help="print JSON")
+    runs.add_argument(
+        "run", nargs="+", help="DVC experiments, or Git revisions with committed results"
+    )
+    files.add_argument(
+        "--output",
+        default="pareto",
+        help="folder for pareto.md, pareto.json and pareto.png (pareto)",
+    )
 
-
-_port.__name__ = "port"  # for argparse's message
+    add(pareto, runs, files, json)
+    command = add(score, json)
+    command.add_argument("sentence", nargs="*", help="the two sentences")
+    command.add_argument(
+        "--file", help="CSV, TSV, JSONL or Parquet file with columns sentence1 and sentence2"
+    )
+    command.add_argument(
+        "--model",
+        action="append",
+        help="model folder (models/finetuned); give it twice to see before and after",
+    )
+    add(seeds, runs, json)
+    command = add(sweep, files, json)
+    command.add_argument(
+        "assignment",
+        nargs="+",
+        help="values of a parameter: train.regularizer_weight=1e-3,3e-3,1e-2",
+    )
+    command.add_argument(
+        "--queue", action="store_true", help="through DVC's queue instead of one after another"
+    )
+    command.add_argument(
+        "--jobs",
+        type=number_between(1, 1024),
+        default=1,
+        help="with --queue, experiments at a time (1)",
+    )
+    command = add(sync)
+    command.add_argument(
+        "experiment",
+        nargs="*",
+        help="DVC experiments; without any: all, the workspace and every commit of the branch",
+    )
+    command.add_argument(
+        "--branch", help="a branch whose every commit is synchronized (the current one)"
+    )
+    command = add(ui)
+    command.add_argument(
+        "--port", type=number_between(1, 2**16 - 1), default=5000, help="port (5000)"
+    )
+    add(verify)
+    return whole
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    output = argparse.ArgumentParser(add_help=False)
-    output.add_argument("--output", default="pareto", help="folder for pareto.md, pareto.json and pareto.png (pareto)")
-    command = commands.add_parser("pareto", help=pareto.__doc__, description=pareto.__doc__, parents=[output])
-    command.add_argument("run", nargs="+", help="DVC experiments, or Git revisions with committed results")
-    command.set_defaults(function=pareto)
-    command = commands.add_parser("score", help=score.__doc__, description=score.__doc__)
-    command.add_argument("sentence", nargs="*", help="the two sentences")
-    command.add_argument("--file", help="CSV, TSV, JSONL or Parquet file with columns sentence1 and sentence2")
-    command.add_argument(
-        "--model", action="append", help="model folder (models/finetuned); give it twice to see before and after"
-    )
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(function=score)
-    command = commands.add_parser("seeds", help=seeds.__doc__, description=seeds.__doc__)
-    command.add_argument("run", nargs="+", help="DVC experiments, or Git revisions with committed results")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(function=seeds)
-    command = commands.add_parser("sweep", help=sweep.__doc__, description=sweep.__doc__, parents=[output])
-    command.add_argument("assignment", nargs="+", help="values of a parameter: train.regularizer_weight=1e-3,3e-3,1e-2")
-    command.add_argument("--queue", action="store_true", help="through DVC's queue instead of one after another")
-    command.add_argument("--jobs", type=_count, default=1, help="with --queue, experiments at a time (1)")
-    command.set_defaults(function=sweep)
-    command = commands.add_parser("sync", help=sync.__doc__, description=sync.__doc__)
-    command.add_argument(
-        "experiment", nargs="*", help="DVC experiments; without any: all of them, the workspace and every commit of the branch"
-    )
-    command.add_argument("--branch", help="a branch whose every commit is synchronized (the current one)")
-    command.set_defaults(function=sync)
-    command = commands.add_parser("ui", help=ui.__doc__, description=ui.__doc__)
-    command.add_argument("--port", type=_port, default=5000, help="port (5000)")
-    command.set_defaults(function=ui)
-    command = commands.add_parser("verify", help=verify.__doc__, description=verify.__doc__)
-    command.set_defaults(function=verify)
-    arguments = parser.parse_args()
+    """Run the command that the arguments name."""
+    arguments = parser().parse_args()
     run_command(lambda: arguments.function(arguments))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,6 @@
 reports on it.
 """
 
-from splade_sts.runs.public import public_params
-
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.comparison.compare import SplitResults, compare
@@ -18,8 +16,10 @@ from splade_sts.report.card import Making, model_card
 from splade_sts.report.html import Setting, html_report
 from splade_sts.report.markdown import markdown_report
 from splade_sts.report.pictures import PlotTables, pictures
+from splade_sts.report.plots import write_plots
 from splade_sts.report.sections import numbers, sections
 from splade_sts.report.verdict import verdict
+from splade_sts.runs.public import public_params
 from splade_sts.text import markdown_table
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
@@ -70,7 +70,7 @@ def main() -> None:
     )
     setting = Setting(data=read_json(layout.evidence("data")), provenance=provenance, params=shown)
     with replacing_folder(layout.PLOTS) as folder:
-        tables.write(folder)
+        write_plots(folder, comparison, tables)
     with replacing_folder(layout.REPORTS) as folder:
         texts = {
             "comparison.md": markdown_report(verdict(comparison), sections(comparison), changed),

@@ -1,5 +1,8 @@
 """Small data, tiny models and a project that has run: made once, shared by all tests and all of pytest's workers."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +11,31 @@ from filelock import FileLock
 
 from splade_sts.data.pairs import Pairs
 from tests.support import tiny
-from tests.support.commands import dvc, stages_run
+from tests.support.commands import PYTEST, SOCKET, dvc, stages_run, start_server
 from tests.support.projects import commit, make_project
+
+# One thread for each computation, in this process as in those that `tests.support.commands` starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say where the server of commands listens: to this process, and to the workers that it starts."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="tests-")
+        os.environ[SOCKET], os.environ[PYTEST] = f"{folder}/server", str(os.getpid())
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the server early where tests will ask for it: it takes some seconds."""
+    if any(item.path.parts[-2] in ("pipeline", "services") for item in session.items):
+        start_server()
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, Callable[[Path], None]], Path]:
     """Makes a folder of a name once for all of pytest's workers; nobody changes it afterwards."""
     base = tmp_path_factory.getbasetemp()
     common = base.parent if base.name.startswith("popen-") else base

@@ -16,12 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
 from benchmarks import fuzz
 from splade_sts import params
-from splade_sts.model import card as model_card
 from splade_sts.data import tables
 from splade_sts.errors import UserError, without_secrets
 from splade_sts.data.pairs import INVISIBLE, normalize_split
@@ -217,29 +215,6 @@ def test_normal_forms_are_one():
     raw = pd.DataFrame({"sentence1": ["\u1e69 \u212b"], "sentence2": ["s\u0323\u0307 A\u030a"], "score": [1.0]})
     pairs = normalize_split(raw, "t", COLUMNS, [0, 5])
     assert pairs["sentence1"].tolist() == pairs["sentence2"].tolist() == ["\u1e69 \u00c5"]
-
-
-def test_model_cards_hold_no_markup_of_others(tmp_path):
-    """A licence from somebody's card, and a name from params.yaml, are names or nothing."""
-    for text in ("license: <script>alert(1)</script>", "license: [a, b]", "license: 'a|b'", "license: 'x\n  y'", "license: {a: 1}", ": :\n- ]"):
-        (tmp_path / "README.md").write_text(f"---\n{text}\n---\n")
-        assert model_card.read_license(tmp_path) == "unknown"
-    (tmp_path / "README.md").write_text("---\nlicense: cc-by-nc-sa-4.0\n---\n")
-    assert model_card.read_license(tmp_path) == "cc-by-nc-sa-4.0"
-    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for name in ("<img src=x onerror=alert(1)>", "a`b", "a|b", "a\nb"):
-        for section in ("data", "model"):
-            with pytest.raises(UserError, match=f"{section}.source"):
-                params.parse({**content, section: {**content[section], "source": name}})
-
-
-def test_a_model_card_is_one_document(tmp_path):
-    """The card renders without any element that the project did not write."""
-    model_card.write(
-        tmp_path, title="T", license="mit", base_model="a/b", data=None, body=model_card.table({"source": "a/b"}, ("what", "value"))
-    )
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render((tmp_path / "README.md").read_text(encoding="utf-8"))
-    assert "<script" not in html and "<table>" in html
 
 
 def test_secrets_are_taken_out(monkeypatch):

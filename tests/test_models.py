@@ -1,47 +1,20 @@
 """The base model, evaluation and fine-tuning, on a tiny real model."""
 
-import json
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
 
 from splade_sts.training import memory
-from splade_sts.model.conversion import convert_dense, load_splade, locate
+from splade_sts.model.conversion import convert_dense
 from splade_sts.comparison.compare import split_metrics
 from splade_sts.model.encoder import encode_distinct, load_encoder
 from splade_sts.errors import UserError
 from splade_sts.evaluation.correlation import check_collapse, check_explosion, evaluate_split
 from splade_sts.training.trainer import finetune, resolve_precision
 from tests.conftest import train_params
-
-
-def test_conversion_hits_the_wanted_active_dims(tiny_splade, pairs):
-    """The mean over the calibration sentences is what was asked for."""
-    model = load_encoder(tiny_splade)
-    embeddings = model.encode(list(dict.fromkeys([*pairs["sentence1"], *pairs["sentence2"]])))
-    assert SparseEncoder.sparsity(embeddings)["active_dims"] == pytest.approx(8, abs=0.25)
-
-
-def test_base_model_loads_plainly_without_our_code(tiny_splade, tmp_path):
-    """`SparseEncoder(path)` in another process, elsewhere, without splade_sts and offline, gives the same vectors."""
-    expected = load_encoder(tiny_splade).encode(["the dog runs in the park"]).to_dense()
-    script = (
-        "import sys, json\nfrom sentence_transformers import SparseEncoder\n"
-        "e = SparseEncoder(sys.argv[1], device='cpu').encode(['the dog runs in the park']).to_dense()\n"
-        "assert not any(name.startswith('splade_sts') for name in sys.modules)\nprint(json.dumps(e.tolist()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tiny_splade)], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert torch.equal(torch.tensor(json.loads(done.stdout.splitlines()[-1])), expected.cpu())
-    assert not list(tiny_splade.rglob("*.bin"))
 
 
 def test_distinct_sentences_are_encoded_once(tiny_splade):
@@ -175,55 +148,6 @@ def test_auto_precision_is_resolved():
     """auto never stays auto; the others are taken as they are on a CPU."""
     assert resolve_precision("auto") in ("fp32", "bf16")
     assert resolve_precision("fp32") == "fp32"
-
-
-def test_layouts_of_existing_models(tiny_splade, tmp_path):
-    """A plain masked language model without modules.json, and the module names of older releases, load the same."""
-    expected = load_encoder(tiny_splade).encode(["the dog runs"]).to_dense()
-    plain, legacy = tmp_path / "plain", tmp_path / "legacy"
-    for folder in (plain, legacy):
-        shutil.copytree(tiny_splade, folder)
-    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
-        (plain / name).unlink()
-    modules = json.loads((legacy / "modules.json").read_text())
-    modules[0]["type"] = "sentence_transformers.sparse_encoder.models.MLMTransformer"
-    modules[1]["type"] = "sentence_transformers.sparse_encoder.models.SpladePooling"
-    (legacy / "modules.json").write_text(json.dumps(modules))
-    for folder in (plain, legacy):
-        assert torch.equal(load_splade(folder, 32).encode(["the dog runs"]).to_dense(), expected)
-
-
-def test_folder_without_a_model(tmp_path):
-    """An empty folder, and one without weights."""
-    with pytest.raises(UserError, match="holds no model"):
-        load_splade(tmp_path, 32)
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(UserError, match="no weights"):
-        load_splade(tmp_path, 32)
-
-
-def test_model_without_mlm_head(tiny_bert):
-    """A dense encoder is no SPLADE model; the message says how to convert it."""
-    with pytest.raises(UserError, match="target_active_dims"):
-        load_splade(tiny_bert, 32)
-
-
-def test_unknown_model_sources(tmp_path):
-    """A package that is not known, and a folder that is not there."""
-    with pytest.raises(UserError, match="unknown package"):
-        locate("pip:something-else", None)
-    with pytest.raises(UserError, match="not found"):
-        locate(str(tmp_path / "nowhere"), None)
-
-
-def test_corrupt_weights(tiny_splade, tmp_path):
-    """Truncated safetensors give one message."""
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_splade, folder)
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(UserError, match="cannot be loaded"):
-        load_splade(folder, 32)
 
 
 def test_predictions_survive_parquet(tiny_splade, pairs, tmp_path):

@@ -41,7 +41,7 @@ def read_license(folder: str | Path) -> str:
 def hub_card(
     *,
     title: str,
-    license: str,  # noqa: A002 (the Hub's name for it)
+    license: str,
     base_model: str | None,
     dataset: str | None,
     body: str,

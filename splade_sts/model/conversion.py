@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from sentence_transformers import SparseEncoder
 from torch import Tensor
-from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
+from transformers.models.auto import AutoTokenizer
+from transformers.models.bert import BertForMaskedLM
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import quiet

@@ -4,7 +4,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto import AutoConfig
 
 from splade_sts.errors import UserError
 from splade_sts.files import sha256

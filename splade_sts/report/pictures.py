@@ -1,9 +1,8 @@
-"""The report's pictures, and the tables behind DVC's plots."""
+"""The report's pictures."""
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -37,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class PlotTables:
-    """The tables behind DVC's plots, of one split; see the functions of the same names."""
+    """What is drawn of the predictions of one split; see the functions of the same names."""
 
     prediction_table: pd.DataFrame
     error_by_band: pd.DataFrame
@@ -51,11 +50,6 @@ class PlotTables:
             error_by_band(base, finetuned),
             active_dims_histogram(base, finetuned),
         )
-
-    def write(self, folder: Path) -> None:
-        """Write each as CSV under its name."""
-        for field in fields(self):
-            getattr(self, field.name).to_csv(folder / f"{field.name}.csv", index=False)
 
 
 def prediction_table(base: Predictions, finetuned: Predictions) -> pd.DataFrame:

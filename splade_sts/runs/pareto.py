@@ -21,18 +21,23 @@ from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
 from splade_sts.text import markdown_table, one_line
 
 DATA = f"{OUTPUT_TAG}{layout.NORMALIZED}"
-# Okabe and Ito's colours that the report does not use, and marks, one for each parameter that varies.
+# Okabe and Ito's colours that the report does not use, and marks, one for each parameter that
+# varies.
 SERIES = (("#D55E00", "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), ("#E69F00", "P"))
 HOW_TO_READ = (
-    "Best for its size: no other run has fewer active dims and a Spearman at least as high, on validation; choose there, "
-    "and take the numbers from test. The intervals are of each model by itself, over pairs; runs on the same pairs are more "
+    "Best for its size: no other run has fewer active dims and a Spearman at least as high, on "
+    "validation; choose there, "
+    "and take the numbers from test. The intervals are of each model by itself, over pairs; runs "
+    "on the same pairs are more "
     "alike than they suggest."
 )
 
 
 @dataclass(frozen=True)
 class SplitPoint:
-    """A model on one split; `low` and `high` bound its Spearman, None where the evidence of the run is missing."""
+    """A model on one split; `low` and `high` bound its Spearman, None where the evidence of the run
+    is missing.
+    """
 
     spearman: float
     low: float | None
@@ -48,10 +53,11 @@ class Point:
     Attributes:
         run: the run's name, or `base`.
         model: `base` or `finetuned`.
-        params: its values of the parameters in which the runs differ; a base model knows nothing of training.
+        params: its values of the parameters in which the runs differ; a base model knows nothing of
+            training.
         splits: where it lies, by split.
-        efficient: whether no other point is at least as good in both validation Spearman and validation active dims and
-            better in one (Pareto efficiency).
+        efficient: whether no other point is at least as good in both validation Spearman and
+            validation active dims and better in one (Pareto efficiency).
     """
 
     run: str
@@ -69,7 +75,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Points:
-    """The parameters in which the runs differ, and the points by their active dims on validation."""
+    """Points by their active dims on validation, and the parameters in which the runs differ."""
 
     varied: tuple[str, ...]
     points: tuple[Point, ...]
@@ -95,10 +101,22 @@ def points(runs: dict[str, Record]) -> Points:
     first, *others = runs
     for other in others:
         if runs[other].tags.get(DATA) != runs[first].tags.get(DATA):
-            raise UserError(f"{first} and {other} are of different data (data/normalized): they are not to be compared")
-    used = {name for record in runs.values() for name in record.params if not name.startswith(FREE_PARAMS)}
+            raise UserError(
+                f"{first} and {other} are of different data (data/normalized): they are not to be "
+                "compared"
+            )
+    used = {
+        name
+        for record in runs.values()
+        for name in record.params
+        if not name.startswith(FREE_PARAMS)
+    }
     varied = tuple(
-        sorted(name for name in used if len({str(record.params.get(name)) for record in runs.values()}) > 1)
+        sorted(
+            name
+            for name in used
+            if len({str(record.params.get(name)) for record in runs.values()}) > 1
+        )
     )
     found: list[Point] = []
     for name, record in runs.items():
@@ -106,13 +124,26 @@ def points(runs: dict[str, Record]) -> Points:
         base = _point("base", record, "base", varied)
         if not any(base.splits == point.splits for point in found if point.model == "base"):
             found.append(base)
-    found = [replace(point, efficient=not any(other.beats(point) for other in found)) for point in found]
-    return Points(varied, tuple(sorted(found, key=lambda point: point.splits["validation"].active_dims)))
+    found = [
+        replace(point, efficient=not any(other.beats(point) for other in found)) for point in found
+    ]
+    return Points(
+        varied, tuple(sorted(found, key=lambda point: point.splits["validation"].active_dims))
+    )
 
 
 def _point(name: str, record: Record, model: layout.Model, varied: tuple[str, ...]) -> Point:
-    params = {key: record.params.get(key) for key in varied if model == "finetuned" or not key.startswith("train.")}
-    return Point(name, model, params, {split: _split_point(record, model, split) for split in layout.HELD_OUT})
+    params = {
+        key: record.params.get(key)
+        for key in varied
+        if model == "finetuned" or not key.startswith("train.")
+    }
+    return Point(
+        name,
+        model,
+        params,
+        {split: _split_point(record, model, split) for split in layout.HELD_OUT},
+    )
 
 
 def _split_point(record: Record, model: layout.Model, split: layout.Split) -> SplitPoint:
@@ -120,7 +151,10 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
     if record.comparison is not None:
         change = record.comparison.splits[split].spearman
         interval = change.base if model == "base" else change.finetuned
-    value = {key: record.metrics[f"{model}.{split}.{key}"] for key in ("spearman", "active_dims", "flops")}
+    value = {
+        key: record.metrics[f"{model}.{split}.{key}"]
+        for key in ("spearman", "active_dims", "flops")
+    }
     return SplitPoint(
         value["spearman"],
         interval.low if interval else None,
@@ -131,16 +165,31 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
 
 
 def as_table(found: Points, escape: Callable[[object], str] = str) -> str:
-    """The points as a Markdown table, and how to read it; `escape` is applied to names and values of parameters."""
+    """The points as a Markdown table, and how to read it; `escape` is applied to names and values
+    of parameters.
+    """
     rows = []
     for point in found.points:
         values = [point.params.get(name, "") for name in found.varied]
-        row = [escape(cell) for cell in (point.run, *("–" if value is None else value for value in values))]
+        row = [
+            escape(cell)
+            for cell in (point.run, *("–" if value is None else value for value in values))
+        ]
         for part in point.splits.values():
             row += [_spearman(part), names.number("active_dims", part.active_dims)]
-        rows.append([*row, names.number("flops", point.splits["test"].flops), "yes" if point.efficient else ""])
+        rows.append(
+            [
+                *row,
+                names.number("flops", point.splits["test"].flops),
+                "yes" if point.efficient else "",
+            ]
+        )
     headers = ["run", *(escape(name) for name in found.varied)]
-    headers += [f"{split} {names.METRICS[what]}" for split in layout.HELD_OUT for what in ("spearman", "active_dims")]
+    headers += [
+        f"{split} {names.METRICS[what]}"
+        for split in layout.HELD_OUT
+        for what in ("spearman", "active_dims")
+    ]
     headers += [f"{names.METRICS['flops']} (test)", "best for its size"]
     return f"{markdown_table(headers, rows, labels=1 + len(found.varied))}\n\n{HOW_TO_READ}"
 
@@ -148,7 +197,9 @@ def as_table(found: Points, escape: Callable[[object], str] = str) -> str:
 def _spearman(part: SplitPoint) -> str:
     if part.low is None or part.high is None:
         return names.number("spearman", part.spearman)
-    value, low, high = (names.number("spearman", number) for number in (part.spearman, part.low, part.high))
+    value, low, high = (
+        names.number("spearman", number) for number in (part.spearman, part.low, part.high)
+    )
     return f"{value} [{low}, {high}]"
 
 
@@ -158,7 +209,9 @@ def as_json(found: Points) -> str:
 
 
 def picture(found: Points) -> bytes:
-    """The points of both splits as PNG: Spearman with its interval over active dims; a line joins the efficient ones."""
+    """The points of both splits as PNG: Spearman with its interval over active dims; a line joins
+    the efficient ones.
+    """
 
     def draw(figure: Figure, theme: dict[str, str]) -> None:
         panels = figure.subplots(1, 2)
@@ -171,23 +224,30 @@ def picture(found: Points) -> bytes:
 
 
 def series(found: Points) -> list[Series]:
-    """The points by what sets them apart: the base models, each parameter by itself, several at once, or nothing.
+    """The points by what sets them apart: the base models, each parameter by itself, several at
+    once, or nothing.
 
-    What is usual for a parameter is the value that most runs have. Where one parameter varies, no value of it is more
-    usual than another.
+    What is usual for a parameter is the value that most runs have. Where one parameter varies, no
+    value of it is more usual than another.
     """
     tuned = [point for point in found.points if point.model == "finetuned"]
-    usual = {name: _most_frequent([str(point.params[name]) for point in tuned]) for name in found.varied}
+    usual = {
+        name: _most_frequent([str(point.params[name]) for point in tuned]) for name in found.varied
+    }
     groups: dict[tuple[str, ...], list[Point]] = {}
     for point in tuned:
         different = tuple(name for name in found.varied if str(point.params[name]) != usual[name])
         groups.setdefault(found.varied if len(found.varied) == 1 else different, []).append(point)
-    bases = [(point, _values(point, tuple(point.params))) for point in found.points if point.model == "base"]
+    bases = [
+        (point, _values(point, tuple(point.params)))
+        for point in found.points
+        if point.model == "base"
+    ]
     return [
         Series(names.MODELS["base"], tuple(bases)),
         *(
             Series(
-                " and ".join(_readable(name) for name in different) or "nothing unusual",
+                " and ".join(_readable(name) for name in different) or "usual values",
                 tuple((point, _values(point, different)) for point in group),
             )
             for different, group in groups.items()
@@ -206,7 +266,11 @@ def _readable(name: str) -> str:
 
 def _values(point: Point, different: tuple[str, ...]) -> str:
     values = [point.params[name] for name in different]
-    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None)
+    return ", ".join(
+        f"{value:g}" if isinstance(value, float) else str(value)
+        for value in values
+        if value is not None
+    )
 
 
 def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
@@ -220,10 +284,12 @@ def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
         zorder=1,
     )
     for number, group in enumerate(series(found)):
-        color, marker = SERIES[(number - 1) % len(SERIES)] if number else (THEMES["light"]["base"], "D")
+        color, marker = (
+            SERIES[(number - 1) % len(SERIES)] if number else (THEMES["light"]["base"], "D")
+        )
         parts = [point.splits[split] for point, _ in group.points]
-        below = [0.0 if part.low is None else part.spearman - part.low for part in parts]
-        above = [0.0 if part.high is None else part.high - part.spearman for part in parts]
+        below = [0.0 if part.low is None else abs(part.spearman - part.low) for part in parts]
+        above = [0.0 if part.high is None else abs(part.high - part.spearman) for part in parts]
         axes.errorbar(
             [part.active_dims for part in parts],
             [part.spearman for part in parts],
@@ -237,8 +303,15 @@ def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
         )
         for part, (_, text) in zip(parts, group.points, strict=True):
             place = (part.active_dims, part.spearman)
-            axes.annotate(text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color)
-    axes.set(title=split, xlabel="active dims of a sentence", ylabel=names.METRICS["spearman"], xscale="log")
+            axes.annotate(
+                text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color
+            )
+    axes.set(
+        title=split,
+        xlabel="active dims of a sentence",
+        ylabel=names.METRICS["spearman"],
+        xscale="log",
+    )
     axes.xaxis.set_major_formatter(ScalarFormatter())
     few = len(axes.get_xticks(minor=True)) < 12
     axes.xaxis.set_minor_formatter(ScalarFormatter() if few else NullFormatter())

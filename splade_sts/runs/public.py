@@ -27,7 +27,11 @@ def public_params(settings: Params, without: Collection[str] = ()) -> dict[str, 
 
 def scrub(content: bytes, settings: Params) -> bytes:
     """`content` of a file with every absolute path among the parameters shortened."""
-    paths = {value: short for value in flatten(settings.model_dump()).values() if (short := short_path(value))}
+    paths = {
+        value: short
+        for value in flatten(settings.model_dump()).values()
+        if (short := short_path(value))
+    }
     for path in sorted(paths, key=len, reverse=True):
         content = content.replace(path.encode(), paths[path].encode())
     return content

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.params import Params, flatten
+from splade_sts.runs.identity import CURVES, digest, training_id
 from splade_sts.runs.public import public_params, scrub
 from splade_sts.runs.source import RunFiles
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
@@ -23,7 +24,6 @@ from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curv
 HEADLINES = ("base", "finetuned", "comparison", "controls", "train")
 # Git holds these files of every run ...
 COMMITTED = (layout.PARAMS, layout.LOCK, *(layout.metrics(stage) for stage in ("data", *HEADLINES)))
-CURVES = (layout.TRAINING_CURVE, layout.VALIDATION_CURVE)
 # ... and DVC's cache these, which may be missing there.
 COMPARISON = layout.evidence("comparison")
 CACHED = (
@@ -34,12 +34,13 @@ CACHED = (
 # Parameters that no result of a model depends on.
 FREE_PARAMS = ("track.", "compare.", "train.checkpoint_steps")
 OUTPUT_TAG = "dvc.md5."  # before the path of an output under data or models
-TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = "splade_sts.training", "splade_sts.record", "splade_sts.complete"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split of the data: its source, its number of pairs, and eight hexadecimal digits that its content gives."""
+    """A split of the data: its source, its number of pairs, and eight hexadecimal digits that its
+    content gives.
+    """
 
     name: str
     source: str
@@ -52,16 +53,19 @@ class Record:
     """One pipeline run.
 
     Attributes:
-        id: identifies the results: SHA-256 over parameters (without the track section), headlines and curves.
+        id: identifies the results: SHA-256 over parameters (without the track section), headlines
+            and curves.
         training_id: identifies the training: SHA-256 over its curves and headlines.
         params: every parameter under its dotted name, absolute paths shortened.
-        metrics: every headline under the name of its stage and its own: `base.test.spearman`, `comparison.test.p`,
-            `controls.test.bm25`, `train.best_step`.
+        metrics: every headline under the name of its stage and its own: `base.test.spearman`,
+            `comparison.test.p`, `controls.test.bm25`, `train.best_step`.
         training, validation: the points of the two curves.
-        tags: what else is known: the resolved precision, DVC's hash of every output under data and models.
+        tags: what else is known: the resolved precision, DVC's hash of every output under data and
+            models.
         datasets: the splits.
         comparison: all that was compared; None where it was not asked for or is missing.
-        artifacts: content of the files to keep with the run, by path, absolute paths of the parameters shortened.
+        artifacts: content of the files to keep with the run, by path, absolute paths of the
+            parameters shortened.
         missing: what was asked for of DVC's cache and is not there.
     """
 
@@ -91,7 +95,8 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
         cached: what to read of DVC's cache, of `CACHED`.
 
     Raises:
-        FileNotFoundError: the pipeline has not run to its end there; with the path of the file that is missing.
+        FileNotFoundError: the pipeline has not run to its end there; with the path of the file that
+            is missing.
         UserError: the parameters do not fit the schema.
     """
     files = files or RunFiles.workspace()
@@ -107,25 +112,27 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
     hashes = _hashes(committed[str(layout.LOCK)])
     identity = settings.model_dump(exclude={"track"})
     return Record(
-        id=_digest([_canonical(identity), _canonical(metrics), *curves]),
+        id=digest([_canonical(identity), _canonical(metrics), *curves]),
         training_id=training_id(files),
         params=public_params(settings),
         metrics=metrics,
         training=tuple(read_curve(curves[0].decode("utf-8"), TrainingPoint)),
         validation=tuple(read_curve(curves[1].decode("utf-8"), ValidationPoint)),
         tags=_precision(kept.get(str(layout.evidence("train"))))
-        | {f"{OUTPUT_TAG}{path}": md5 for path, md5 in hashes.items() if path.startswith(("data/", "models/"))},
-        datasets=_datasets(settings, json.loads(committed[str(layout.metrics("data"))])["rows"], hashes),
+        | {
+            f"{OUTPUT_TAG}{path}": md5
+            for path, md5 in hashes.items()
+            if path.startswith(("data/", "models/"))
+        },
+        datasets=_datasets(
+            settings, json.loads(committed[str(layout.metrics("data"))])["rows"], hashes
+        ),
         comparison=comparison,
-        artifacts={path: scrub(content, settings) for path, content in {**committed, **kept}.items()},
+        artifacts={
+            path: scrub(content, settings) for path, content in {**committed, **kept}.items()
+        },
         missing=missing,
     )
-
-
-def training_id(files: RunFiles | None = None) -> str:
-    """Identity of a training, from its curves and headlines; `files` as in `collect`."""
-    files = files or RunFiles.workspace()
-    return _digest([files.read(path) for path in (*CURVES, layout.metrics("train"))])
 
 
 def not_in_cache(missing: Sequence[str]) -> str:
@@ -170,21 +177,21 @@ def _hashes(lock: bytes) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
 
-def _datasets(settings: Params, rows: dict[str, int], hashes: dict[str, str]) -> tuple[Dataset, ...]:
+def _datasets(
+    settings: Params, rows: dict[str, int], hashes: dict[str, str]
+) -> tuple[Dataset, ...]:
     whole = hashes.get(str(layout.NORMALIZED))
     if whole is None:  # a dvc.lock from before the data were normalized
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(layout.NORMALIZED))
     source = public_params(settings)["data.source"]
-    digest = {split: hashlib.md5(f"{whole}/{split}".encode(), usedforsecurity=False) for split in layout.SPLITS}
-    return tuple(Dataset(split, source, rows[split], digest[split].hexdigest()[:8]) for split in layout.SPLITS)
+    short = {
+        split: hashlib.md5(f"{whole}/{split}".encode(), usedforsecurity=False)
+        for split in layout.SPLITS
+    }
+    return tuple(
+        Dataset(split, source, rows[split], short[split].hexdigest()[:8]) for split in layout.SPLITS
+    )
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
-
-
-def _digest(parts: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()

@@ -57,8 +57,8 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
     """Check that the runs make a summary over seeds.
 
     Raises:
-        UserError: fewer than two runs, other parameters than the seed differ, the data or the base model differ, or two
-            runs have the same seed.
+        UserError: fewer than two runs, other parameters than the seed differ, the data or the base
+            model differ, or two runs have the same seed.
     """
     if len(runs) < 2:
         raise UserError("one run has no spread: name at least two that differ in train.seed")
@@ -66,12 +66,15 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
     for other in others:
         if different := _differences(runs[first], runs[other]):
             raise UserError(
-                f"{first} and {other} differ in more than {SEED}, so their spread is not that of seeds:\n  "
-                + "\n  ".join(different)
+                f"{first} and {other} differ in more than {SEED}, so their spread is not that of "
+                "seeds:\n  " + "\n  ".join(different)
             )
     seeds = {name: record.params[SEED] for name, record in runs.items()}
     if len(set(seeds.values())) < len(seeds):
-        raise UserError("the same seed twice: " + ", ".join(f"{name} has {seed}" for name, seed in seeds.items()))
+        raise UserError(
+            "the same seed twice: "
+            + ", ".join(f"{name} has {seed}" for name, seed in seeds.items())
+        )
 
 
 def _differences(one: Record, other: Record) -> list[str]:
@@ -82,15 +85,19 @@ def _differences(one: Record, other: Record) -> list[str]:
         if mine.get(name) != theirs.get(name) and name != SEED and not name.startswith(FREE_PARAMS)
     ]
     tags = [f"{OUTPUT_TAG}{path}" for path in COMMON]
-    different += [f"the content of {tag.removeprefix(OUTPUT_TAG)}" for tag in tags if one.tags.get(tag) != other.tags.get(tag)]
+    different += [
+        f"the content of {tag.removeprefix(OUTPUT_TAG)}"
+        for tag in tags
+        if one.tags.get(tag) != other.tags.get(tag)
+    ]
     return different
 
 
 def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
     """Mean, standard deviation and interval over seeds of every metric in `SHOWN`.
 
-    The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of other pairs with the
-    same model.
+    The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of
+    other pairs with the same model.
 
     Args:
         runs: records by name, see `check_only_seeds_differ`.
@@ -123,13 +130,24 @@ def as_text(summary: SeedSummary) -> str:
         split, metric = name.split(".")
         numbers = (found.base, found.mean, found.sd, found.low, found.high, *found.values.values())
         base, mean, sd, low, high, *values = (names.number(metric, value) for value in numbers)
-        rows.append([f"{split} {names.METRICS[metric]}", base, mean, sd, f"{low} to {high}", *values])
+        rows.append(
+            [f"{split} {names.METRICS[metric]}", base, mean, sd, f"{low} to {high}", *values]
+        )
     runs = [f"{name} (seed {seed})" for name, seed in summary.seeds.items()]
     table = markdown_table(
-        ["fine-tuned", "base", "mean", "sd", f"{names.percent(summary.confidence)} interval", *runs], rows
+        [
+            "fine-tuned",
+            "base",
+            "mean",
+            "sd",
+            f"{names.percent(summary.confidence)} interval",
+            *runs,
+        ],
+        rows,
     )
     return (
-        f"{table}\n\nThe result is the mean over {len(runs)} seeds, whichever of them did best; the interval is for that "
+        f"{table}\n\nThe result is the mean over {len(runs)} seeds, whichever of them did best; "
+        "the interval is for that "
         "mean (Student's t), over seeds and not over pairs."
     )
 

@@ -1,4 +1,6 @@
-"""The files of a pipeline run: in a working directory, or in a Git revision with what DVC's cache holds of it."""
+"""The files of a pipeline run: in a working directory, or in a Git revision with what DVC's cache
+holds of it.
+"""
 
 import errno
 import os
@@ -34,12 +36,18 @@ class RunFiles:
 
     @classmethod
     def revision(cls, root: Path, revision: str) -> "RunFiles":
-        """The files of a commit of the project at `root`; DVC's come from its cache, or from the default remote."""
+        """The files of a commit of the project at `root`; DVC's come from its cache, or from the
+        default remote.
+        """
         from dvc.api import DVCFileSystem
         from dvc_data.index import DataIndexDirError  # private: dvc-data
 
         # the second one says that the list of a folder's files is not in the cache
-        return cls(revision[:7], DVCFileSystem(str(root), rev=revision), (FileNotFoundError, DataIndexDirError))
+        return cls(
+            revision[:7],
+            DVCFileSystem(str(root), rev=revision),
+            (FileNotFoundError, DataIndexDirError),
+        )
 
     def read(self, path: Path) -> bytes:
         """The content of a file.
@@ -59,7 +67,9 @@ class RunFiles:
             UserError: DVC cannot read the revision.
         """
         entries = self._ask("ls", folder, detail=True)
-        return sorted(folder / Path(entry["name"]).name for entry in entries if entry["type"] == "file")
+        return sorted(
+            folder / Path(entry["name"]).name for entry in entries if entry["type"] == "file"
+        )
 
     def _ask(self, question: str, path: Path, **options: Any) -> Any:
         from dvc.exceptions import DvcException

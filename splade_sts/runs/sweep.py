@@ -1,4 +1,4 @@
-"""One DVC experiment for each value of a parameter, or for each combination of values of several."""
+"""One DVC experiment for each value of a parameter, or each combination of values of several."""
 
 import re
 import shutil
@@ -23,7 +23,9 @@ from splade_sts.runs.public import public_params
 
 @dataclass(frozen=True)
 class Planned:
-    """An experiment of a sweep: its name, what `dvc exp run -S` is given, and the parameters that it records."""
+    """An experiment of a sweep: its name, what `dvc exp run -S` is given, and the parameters that
+    it records.
+    """
 
     name: str
     overrides: list[str]
@@ -35,14 +37,18 @@ def plan(root: Path, assignments: list[str]) -> list[Planned]:
 
     Args:
         root: the project's root.
-        assignments: `key=value,value,…`, in the grammar of `dvc exp run --queue -S`, which is Hydra's for overrides
-            (`range(1,4)` is one of its forms); several keys give every combination.
+        assignments: `key=value,value,…`, in the grammar of `dvc exp run --queue -S`, which is
+            Hydra's for overrides (`range(1,4)` is one of its forms); several keys give every
+            combination.
 
     Raises:
-        UserError: an assignment is none, gives parameters that the schema refuses, or gives the same experiment twice.
+        UserError: an assignment is none, gives parameters that the schema refuses, or gives the
+            same experiment twice.
     """
     if not (root / layout.PARAMS).exists():
-        raise UserError(f"{root / layout.PARAMS} not found; it holds the parameters that a sweep changes")
+        raise UserError(
+            f"{root / layout.PARAMS} not found; it holds the parameters that a sweep changes"
+        )
     file, found = str(layout.PARAMS), []
     try:
         for changes in get_hydra_sweeps({file: assignments}):
@@ -51,7 +57,8 @@ def plan(root: Path, assignments: list[str]) -> list[Planned]:
             found.append(Planned(name, overrides, public_params(_changed(root, overrides))))
     except (DvcException, HydraException) as error:
         raise UserError(
-            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of {file} with their values, such as "
+            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of {file} with "
+            "their values, such as "
             "train.regularizer_weight=1e-3,3e-3,1e-2"
         ) from None
     names = [planned.name for planned in found]
@@ -79,12 +86,13 @@ def run_sweep(root: Path, planned: list[Planned], jobs: int | None, progress: Te
     Args:
         root: the project's root.
         planned: see `plan`.
-        jobs: None runs one after another, each with `dvc exp run --temp`; a number runs them through DVC's queue, as many
-            at a time (together with whatever was queued before).
+        jobs: None runs one after another, each with `dvc exp run --temp`; a number runs them
+            through DVC's queue, as many at a time (together with whatever was queued before).
         progress: where DVC's output goes, and what is said of it.
 
     Returns:
-        The names of the experiments that are not there afterwards: they failed, and DVC's output says why.
+        The names of the experiments that are not there afterwards: they failed, and DVC's output
+            says why.
 
     Raises:
         UserError: an experiment of that name is there, but of other parameters or another commit.
@@ -96,8 +104,10 @@ def run_sweep(root: Path, planned: list[Planned], jobs: int | None, progress: Te
             missing.append(one)
         elif known[one.name].baseline != head or read_run(root, one.name).params != one.params:
             raise UserError(
-                f"an experiment {one.name} is there already, of another commit or with other parameters; "
-                f"`dvc exp remove {one.name}` removes it, `dvc exp rename` keeps it under another name"
+                f"an experiment {one.name} is there already, of another commit or with other "
+                "parameters; "
+                f"`dvc exp remove {one.name}` removes it, `dvc exp rename` keeps it under another "
+                "name"
             )
         else:
             print(f"{one.name} is there already", file=progress, flush=True)

@@ -1,4 +1,6 @@
-"""Does the committed dvc.lock come out again? The whole pipeline once more, in a clean clone of HEAD."""
+"""Does the committed dvc.lock come out again? The whole pipeline once more, in a clean clone of
+HEAD.
+"""
 
 import os
 import subprocess
@@ -30,7 +32,11 @@ class Output:
 
 def hashes(lock: dict[str, Any]) -> dict[tuple[str, str], str]:
     """DVC's hash of every output in the content of a dvc.lock, by stage and path."""
-    return {(stage, out["path"]): out["md5"] for stage, entry in lock["stages"].items() for out in entry.get("outs", [])}
+    return {
+        (stage, out["path"]): out["md5"]
+        for stage, entry in lock["stages"].items()
+        for out in entry.get("outs", [])
+    }
 
 
 def read_hashes(folder: Path) -> dict[tuple[str, str], str]:
@@ -42,13 +48,15 @@ def read_hashes(folder: Path) -> dict[tuple[str, str], str]:
     path = folder / layout.LOCK
     if not path.exists():
         raise UserError(
-            "no dvc.lock is committed: there is nothing to verify yet; run dvc repro, then commit dvc.lock and metrics"
+            "no dvc.lock is committed: there is nothing to verify yet; run dvc repro, then commit "
+            "dvc.lock and metrics"
         )
     return hashes(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
 
 
 def reproduced(root: Path) -> list[Output]:
-    """Run the pipeline in a clone of the HEAD of `root`, which shares neither cache nor checkpoints with it.
+    """Run the pipeline in a clone of the HEAD of `root`, which shares neither cache nor checkpoints
+    with it.
 
     Raises:
         UserError: HEAD holds no dvc.lock, or the pipeline fails in the clone.
@@ -58,10 +66,13 @@ def reproduced(root: Path) -> list[Output]:
         git(root, "clone", "--quiet", str(root), str(clone))
         committed = read_hashes(clone)
         environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-        done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--force"], cwd=clone, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", "--force"], cwd=clone, env=environment
+        )
         if done.returncode:
             raise UserError(
-                "the pipeline fails in a clean clone (see above): it needs what Git does not hold, such as data in an "
+                "the pipeline fails in a clean clone (see above): it needs what Git does not hold, "
+                "such as data in an "
                 "untracked folder; track that in Git, or name it by its absolute path"
             )
         again = read_hashes(clone)

@@ -1,45 +1,86 @@
 """Making MLflow complete from what DVC and Git hold."""
 
-import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.runs.record import Record, collect, git_tags, project_root, revision_reader, run_name, workspace_reader
+from splade_sts.git import git
+from splade_sts.report.verdict import verdict
+from splade_sts.runs.experiments import experiments
+from splade_sts.runs.place import changed_params, commit_tags, experiment_tags, git_tags, run_name
+from splade_sts.runs.record import Record, collect
+from splade_sts.runs.source import RunFiles
+from splade_sts.tracking.start import start_mlflow
+from splade_sts.tracking.view import REPORT, mlflow_tags, note
 
 
-def write(record: Record, tags: dict[str, str], experiment: str, model: Path | None = None) -> tuple[str, bool]:
-    """Write one record, and the model in the folder `model`; see `splade_sts.tracking.store.write_record`."""
-    from splade_sts.tracking import store
+@dataclass(frozen=True)
+class Place:
+    """Where a record may be: a commit, or the working directory where `revision` is None; and the
+    run's tags.
+    """
 
-    root = project_root()
-    client, experiment_id = store.connect(root, experiment)
-    store.settle(client, experiment_id, root)
-    run_id, written = store.write_record(client, experiment_id, record, run_name(tags), tags)
+    name: str
+    tags: dict[str, str]
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of the record of a place.
+
+    Attributes:
+        name: the place.
+        run_id: of the MLflow run; None where the record cannot be read.
+        written: whether anything was written.
+        missing: what the record lacks.
+        problem: why the record cannot be read.
+    """
+
+    name: str
+    run_id: str | None
+    written: bool
+    missing: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+def shown_tags(root: Path, record: Record, tags: dict[str, str]) -> dict[str, str]:
+    """`tags` and what MLflow itself shows of a run."""
+    changed = changed_params(root, record.params, tags["git.commit"])
+    said = verdict(record.comparison) if record.comparison else None
+    report = str(REPORT) if str(REPORT) in record.artifacts else None
+    return {**mlflow_tags(tags, note(said, changed, report)), **tags}
+
+
+def write(record: Record, experiment: str, model: Path | None = None) -> tuple[str, bool]:
+    """Write the record of the working directory, and the model in the folder `model`.
+
+    Args:
+        record: the record.
+        experiment: name of the MLflow experiment.
+        model: a folder with a model to register, see `splade_sts.tracking.store.Store.log_model`;
+            None for none.
+
+    Returns:
+        The MLflow run's id, and whether anything was written.
+    """
+    start_mlflow()
+    from splade_sts.tracking.store import Store
+
+    root = layout.project_root()
+    store = Store.open(root, experiment)
+    store.settle()
+    tags = git_tags(root)
+    run_id, written = store.write(record, run_name(tags), shown_tags(root, record, tags))
     if model is not None and written:
         store.log_model(run_id, model, experiment)
     return run_id, written
 
 
-def _git(root: Path, *arguments: str) -> list[str]:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout.split("\n")[:-1]
-
-
-def experiments(root: Path) -> dict[str, tuple[str, str]]:
-    """DVC's experiments: name to (revision, baseline). They are Git refs `refs/exps/<baseline>/<name>`."""
-    found = {}
-    for line in _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"):
-        revision, ref = line.split(" ")
-        parts = ref.split("/")
-        if len(parts) == 5 and len(parts[2]) == 2:
-            found[parts[4]] = (revision, parts[2] + parts[3])
-    return found
-
-
-def sync(names: list[str], branch: str | None, experiment: str) -> list[tuple[str, str, bool]]:
-    """Write the records of the workspace, of DVC experiments and of the commits of a branch that MLflow lacks.
+def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
+    """Write the records of the workspace, of DVC experiments and of the commits of a branch that
+    MLflow lacks.
 
     Args:
         names: DVC experiments; empty for all of them.
@@ -47,35 +88,60 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[tuple[st
         experiment: name of the MLflow experiment.
 
     Returns:
-        For every place with a record: its name, the MLflow run's id, and whether anything was written.
+        One for every place with a record.
 
     Raises:
-        UserError: an experiment or a branch does not exist.
+        UserError: an experiment or a branch does not exist, or MLflow cannot be reached.
     """
-    from splade_sts.tracking import store
+    root = layout.project_root()
+    places = _places(root, names, branch)
+    start_mlflow()
+    from mlflow.exceptions import MlflowException
 
-    root = project_root()
+    from splade_sts.tracking.store import Store
+
+    done = []
+    try:
+        store = Store.open(root, experiment)
+        store.settle()
+        for place in places:
+            try:
+                record = collect(
+                    RunFiles.revision(root, place.revision)
+                    if place.revision
+                    else RunFiles.workspace(root)
+                )
+            except FileNotFoundError:  # the pipeline had not run to its end there
+                continue
+            except UserError as error:  # a commit of another version of this project, say
+                done.append(Synced(place.name, None, False, problem=str(error)))
+                continue
+            run_id, written = store.write(
+                record, run_name(place.tags), shown_tags(root, record, place.tags)
+            )
+            done.append(Synced(place.name, run_id, written, record.missing))
+    except MlflowException as error:
+        raise UserError(
+            f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this "
+            "project"
+        ) from error
+    return done
+
+
+def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:
     known = experiments(root)
     if unknown := [name for name in names if name not in known]:
-        raise UserError(f"no DVC experiment {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
-    client, experiment_id = store.connect(root, experiment)
-    store.settle(client, experiment_id, root)
-    places: list[tuple[str, dict[str, str], str | None]] = []
+        raise UserError(
+            f"no DVC experiment {', '.join(unknown)}; there are {', '.join(known) or 'none'}"
+        )
+    found = []
     if not names:
-        for commit in reversed(_git(root, "rev-list", branch or "HEAD", "--", "dvc.lock")):
-            places.append((f"repro-{commit[:7]}", {"git.commit": commit, "git.dirty": "false"}, commit))
+        for commit in reversed(
+            git(root, "rev-list", branch or "HEAD", "--", str(layout.LOCK)).splitlines()
+        ):
+            found.append(Place(f"repro-{commit[:7]}", commit_tags(commit), commit))
     for name in names or known:
-        revision, baseline = known[name]
-        tags = {"git.commit": baseline, "git.dirty": "false", "dvc.experiment": name, "dvc.baseline": baseline}
-        places.append((name, tags, revision))
+        found.append(Place(name, experiment_tags(name, known[name].baseline), known[name].revision))
     if not names and branch is None:
-        places.append(("workspace", git_tags(root), None))
-    done = []
-    for name, tags, revision in places:
-        try:
-            record = collect(revision_reader(root, revision) if revision else workspace_reader)
-        except FileNotFoundError:  # the pipeline had not run to its end there
-            continue
-        run_id, written = store.write_record(client, experiment_id, record, run_name(tags), tags)
-        done.append((name, run_id, written))
-    return done
+        found.append(Place("workspace", git_tags(root), None))
+    return found

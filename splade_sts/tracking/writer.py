@@ -1,4 +1,6 @@
-"""The writer process: reads a training's messages from standard input and writes them to MLflow in batches."""
+"""The writer process: reads a training's messages from standard input and writes them to MLflow in
+batches.
+"""
 
 import json
 import queue
@@ -6,20 +8,33 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splade_sts.errors import without_secrets
+from splade_sts.tracking.owner import owner
+from splade_sts.tracking.start import start_mlflow
+from splade_sts.tracking.view import WRITER_TAG
+
+if TYPE_CHECKING:
+    from splade_sts.tracking.store import Store
 
 BATCH_SECONDS = 2.0
 BATCH_VALUES = 500
 SYNC_HINT = "the training goes on; complete MLflow later with: python -m splade_sts sync"
 
-Messages = queue.Queue[dict[str, Any] | None]
+# One of {step, values}, {tags} and {end}; None is the end of the pipe.
+Message = Mapping[str, Any] | None
+Messages = queue.Queue[Message]
+# Name, value, time in milliseconds, step.
+Value = tuple[str, float, int, int]
 
 
 def _read(messages: Messages) -> None:
-    """Pass on every line of standard input at once, so that the training never waits; None at the end."""
+    """Pass on every line of standard input at once, so that the training never waits; None at the
+    end.
+    """
     for line in sys.stdin:
         messages.put(json.loads(line))
     messages.put(None)
@@ -33,25 +48,27 @@ class Writer:
         tags: every tag that was sent, for the note that is left where MLflow cannot be told.
     """
 
-    def __init__(self, start: dict[str, Any]):
-        from splade_sts.tracking import store
-
-        self.store, self.root, self.run_id = store, Path(start["root"]), None
+    def __init__(self, start: Mapping[str, Any]):
+        self.start = start
+        self.store: Store | None = None
+        self.run_id = ""
         self.status: str | None = None
         self.tags: dict[str, str] = {}
-        self.start = start
 
-    def open(self) -> None:
+    def open(self) -> "Store":
         """Make the run, with its parameters and tags."""
-        self.client, experiment_id = self.store.connect(self.root, self.start["experiment"])
-        tags = {**self.start["tags"], self.store.WRITER_TAG: self.store.writer_identity()}
-        self.run_id = self.client.create_run(experiment_id, run_name=self.start["name"], tags=tags).info.run_id
-        self.client.log_batch(self.run_id, params=self.store.param_entities(self.start["params"]))
+        start_mlflow()
+        from splade_sts.tracking.store import Store, param_entities
 
-    def take(self, message: dict[str, Any] | None) -> list:
-        """Note what a message says; return the metrics in it."""
-        from mlflow.entities import Metric
+        self.store = store = Store.open(Path(self.start["root"]), self.start["experiment"])
+        tags = {**self.start["tags"], WRITER_TAG: owner()}
+        run = store.client.create_run(store.experiment_id, run_name=self.start["name"], tags=tags)
+        self.run_id = run.info.run_id
+        store.client.log_batch(self.run_id, params=param_entities(self.start["params"]))
+        return store
 
+    def take(self, message: Message) -> list[Value]:
+        """Note what a message says; return the values in it."""
         if message is None:
             self.status = "KILLED"  # the pipe was closed without a word: the training is dead
         elif "end" in message:
@@ -60,44 +77,61 @@ class Writer:
             self.tags |= message["tags"]
         else:
             now = int(time.time() * 1000)
-            return [Metric(name, value, now, message["step"]) for name, value in message["values"].items()]
+            return [
+                (name, value, now, message["step"]) for name, value in message["values"].items()
+            ]
         return []
 
-    def follow(self, messages: Messages) -> None:
+    def follow(self, store: "Store", messages: Messages) -> None:
         """Write metrics in batches until the training ends."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+        from mlflow.entities import Metric
+        from mlflow.system_metrics import system_metrics_monitor as system  # private: mlflow
 
-        monitor = SystemMetricsMonitor(self.run_id)
+        monitor: Any = system.SystemMetricsMonitor(self.run_id)  # type: ignore[no-untyped-call]
         monitor.start()
         try:
             while self.status is None:
-                metrics = self.take(messages.get())
-                deadline = time.monotonic() + BATCH_SECONDS
-                while self.status is None and len(metrics) < BATCH_VALUES and (left := deadline - time.monotonic()) > 0:
-                    try:
-                        metrics += self.take(messages.get(timeout=left))
-                    except queue.Empty:
-                        break
-                self.client.log_batch(self.run_id, metrics=metrics)
+                store.client.log_batch(
+                    self.run_id, metrics=[Metric(*value) for value in self._batch(messages)]
+                )
         finally:
             monitor.finish()
 
-    def close(self) -> None:
-        """Give the run its last tags and its status."""
-        from mlflow.entities import RunTag
+    def _batch(self, messages: Messages) -> list[Value]:
+        """The values in the messages of the next seconds, up to the end of the training."""
+        values = self.take(messages.get())
+        deadline = time.monotonic() + BATCH_SECONDS
+        while (
+            self.status is None
+            and len(values) < BATCH_VALUES
+            and (left := deadline - time.monotonic()) > 0
+        ):
+            try:
+                values += self.take(messages.get(timeout=left))
+            except queue.Empty:
+                break
+        return values
 
-        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in self.tags.items()])
-        self.client.set_terminated(self.run_id, status=self.status)
+    def close(self, store: "Store") -> None:
+        """Give the run its last tags and its status."""
+        from splade_sts.tracking.store import tag_entities
+
+        store.client.log_batch(self.run_id, tags=tag_entities(self.tags))
+        store.client.set_terminated(self.run_id, status=self.status)
 
     def leave_note(self) -> None:
-        """Write down how the training ended, for `splade_sts.tracking.store.settle`."""
-        folder = self.store.pending_folder(self.root)
-        folder.mkdir(parents=True, exist_ok=True)
-        note = {"status": self.status, "tags": self.tags}
-        (folder / f"{self.run_id}.json").write_text(json.dumps(note), encoding="utf-8")
+        """Write down how the training ended, for `splade_sts.tracking.store.Store.settle`; only of
+        a run that is there.
+        """
+        if self.store is None or not self.run_id:
+            return
+        note = self.store.end_note(self.run_id)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"status": self.status, "tags": self.tags}), encoding="utf-8")
 
 
 def main() -> None:
+    """Follow one training to its end, whatever becomes of MLflow."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     messages: Messages = queue.Queue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
@@ -106,16 +140,20 @@ def main() -> None:
         return
     writer = Writer(start)
     try:
-        writer.open()
-        writer.follow(messages)
-        writer.close()
-    except Exception as error:  # whatever MLflow, its database or the network does: say it once, never fail the training
+        store = writer.open()
+        writer.follow(store, messages)
+        writer.close(store)
+    except Exception as error:
+        # whatever MLflow, its database or the network does: say it once, never fail the training
         said = without_secrets(str(error))[:300]
-        print(f"\nwarning: MLflow: {type(error).__name__}: {said}\n{SYNC_HINT}", file=sys.stderr, flush=True)
+        print(
+            f"\nwarning: MLflow: {type(error).__name__}: {said}\n{SYNC_HINT}",
+            file=sys.stderr,
+            flush=True,
+        )
         while writer.status is None:  # keep the pipe empty until the training ends
             writer.take(messages.get())
-        if writer.run_id is not None:
-            writer.leave_note()
+        writer.leave_note()
 
 
 if __name__ == "__main__":

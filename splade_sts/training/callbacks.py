@@ -9,6 +9,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from splade_sts.training.curves import Point, TrainingPoint
 from splade_sts.training.selection import LOGGED_FITNESS
 
+# Without the steps a second, so that a line of 80 columns has room for what comes in their place.
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
 
 class StepCallback(TrainerCallback):
     """Logs, validates and saves after the last step too, which the trainer does only where the
@@ -49,9 +52,9 @@ class ProgressBar(TrainerCallback):
         if state.is_world_process_zero:
             self.bar = tqdm(
                 desc="training",
-                unit="step",
                 total=state.max_steps,
                 initial=state.global_step,
+                bar_format=BAR,
                 dynamic_ncols=True,
                 file=sys.stderr,
                 disable=not sys.stderr.isatty(),
@@ -70,7 +73,7 @@ class ProgressBar(TrainerCallback):
         else:
             self.shown |= {
                 "Spearman": f"{point.spearman:.4f}",
-                "active dims": f"{point.active_dims:.1f}",
+                "dims": f"{point.active_dims:.1f}",
             }
         if self.bar is None:
             return

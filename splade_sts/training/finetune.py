@@ -107,6 +107,7 @@ def finetune(
             dims, the precision cannot be had, or a checkpoint cannot be written.
     """
     precision = resolve_precision(params.precision)
+    model.model_card_data.generate_widget_examples = False
     loss = build_loss(model, params)
     with closing(ProgressBar()) as bar:
 

@@ -47,6 +47,9 @@ class RecordingTrainer(SparseEncoderTrainer):
         self.validation_curve: list[ValidationPoint] = []
         self.trained_to: int | None = None
 
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Add nothing: our own model card is written elsewhere, and examples for it cost time."""
+
     def get_batch_sampler(
         self,
         dataset: Dataset,
@@ -62,6 +65,12 @@ class RecordingTrainer(SparseEncoderTrainer):
         lengths = pair_lengths(dataset, self.model.tokenizer, self.model.max_seq_length)
         generator = generator or torch.Generator()
         return LengthGroupedBatchSampler(lengths, batch_size, drop_last, generator, seed)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what `load_encoder` reads, and no model card, which takes longer than the rest."""
+        if self.args.should_save:
+            folder = output_dir or str(self.folder)
+            self.model.save_pretrained(folder, create_model_card=False)
 
     def train_from(self, checkpoint: Path | None) -> None:
         """Train from `checkpoint` on, or from the start where it is None; the curves go on where

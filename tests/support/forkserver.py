@@ -175,7 +175,8 @@ def finish(arguments: list[str], folder: str) -> None:
             print(end.code, file=sys.stderr)
             status = 1
     except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        ours = error.__traceback__.tb_next  # the frames of `finish` and `execute`
+        sys.excepthook(type(error), error, ours and ours.tb_next)
         status = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     threading._shutdown()
     atexit._run_exitfuncs()

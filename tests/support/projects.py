@@ -45,7 +45,11 @@ def write_data(folder: Path, pairs: Pairs) -> None:
     """Write the 48 `pairs` as CSV files of three splits, with scores from 0 to 5; the splits overlap by 8 pairs."""
     folder.mkdir(parents=True)
     table = pairs.table()
-    for split, rows in (("train", slice(0, 32)), ("validation", slice(24, 40)), ("test", slice(32, 48))):
+    for split, rows in (
+        ("train", slice(0, 32)),
+        ("validation", slice(24, 40)),
+        ("test", slice(32, 48)),
+    ):
         part = table[rows]
         part.assign(score=np.array(part["score"]) * 5).to_csv(folder / f"{split}.csv", index=False)
 
@@ -57,9 +61,8 @@ def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None
     Nothing has run yet.
     """
     copy_files(folder)
-    shutil.copy(tiny.PARAMS, folder / "params.yaml")
+    write_params(folder, base_model__source=str(bert), **changes)
     write_data(folder / "data" / "own", pairs)
-    set_params(folder, base_model__source=str(bert), **changes)
     run(["git", "init", "-q"], folder)
     commit(folder, "start")
 
@@ -68,3 +71,9 @@ def copy_project(project: Path, folder: Path, *without: str) -> Path:
     """Copy a project, with what it ran, to `folder`; `without` names (as in `shutil.ignore_patterns`)."""
     shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns(*without))
     return folder
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    """Write tests/support/params.yaml with `changes`, as `set_params` takes them, as the params.yaml of `folder`."""
+    shutil.copy(tiny.PARAMS, folder / "params.yaml")
+    set_params(folder, **changes)

@@ -32,7 +32,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def early(environment):
     """The variables that the libraries read when they are imported."""
-    return {name: value for name, value in environment.items() if name.startswith(EARLY) and name != "HF_TOKEN"}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(EARLY) and name != "HF_TOKEN"
+    }
 
 
 def forkable(arguments):
@@ -54,7 +58,9 @@ def connect(arguments):
         return None
     content = marshal.dumps((arguments, os.getcwd(), dict(os.environ)))
     streams = array.array("i", [0, 1, 2])
-    connection.sendmsg([len(content).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+    connection.sendmsg(
+        [len(content).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)]
+    )
     connection.sendall(content)
     pid = int.from_bytes(connection.recv(8), "big")
     return (pid, connection) if pid else None

@@ -15,7 +15,7 @@ def test_conversion_hits_the_wanted_active_dims(tiny_splade, pairs):
 
 
 def test_more_dims_than_words(tiny_bert):
-    with pytest.raises(UserError, match="base_model.target_active_dims is 5000; expected less"):
+    with pytest.raises(UserError, match=r"base_model.target_active_dims is 5000; expected less"):
         convert_dense(tiny_bert, ["a dog"], 5000, 32)
 
 

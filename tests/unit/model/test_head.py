@@ -17,7 +17,7 @@ from splade_sts.model.head.swap import fused, pooled
 
 
 def both(hidden, mask, decoder, activation, padded=False):
-    """Vectors and gradients (hidden, weight, bias) of the stock modules and of a fused head, for one random loss."""
+    """Vectors and gradients (hidden, weight, bias) of the stock modules and of a fused head."""
     results = []
     coefficients = torch.randn(hidden.shape[0], decoder.out_features, device=hidden.device)
     for kind in ("stock", "fused"):
@@ -66,7 +66,7 @@ def both(hidden, mask, decoder, activation, padded=False):
 def test_equal_values_and_gradients(
     seed, batch, length, dimensions, vocabulary, bias, activation, chunk, dense, padded
 ):
-    """Any shape and mask, rows without an active dimension included, by either way through the backward pass."""
+    """Any shape and mask, rows without an active dimension too, by either backward pass."""
     torch.manual_seed(seed)
     decoder = nn.Linear(dimensions, vocabulary, bias=bias is not None)
     if bias is not None:
@@ -96,7 +96,7 @@ def test_equal_values_and_gradients(
 def test_screening_loses_nothing(
     seed, counts, dimensions, vocabulary, bias, scale, double_log, chunk
 ):
-    """The float32 vectors, whatever the sizes of states and bias: no active dimension is screened away."""
+    """The float32 vectors, whatever the sizes of states and bias: no active dimension is lost."""
     torch.manual_seed(seed)
     decoder = nn.Linear(dimensions, vocabulary, bias=bias is not None).requires_grad_(False)
     if bias is not None:
@@ -140,7 +140,7 @@ def test_screening_follows_a_changed_weight():
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_training_step_is_seen_by_the_next_evaluation(tiny_splade, precision):
-    """Evaluated, trained with the fused optimizer, evaluated again: the vectors are those of the trained weights."""
+    """Evaluated, trained with the fused optimizer, evaluated again: by the trained weights."""
     model, sentences = load_encoder(tiny_splade), ["the dog runs in the park", "two red cars"]
     with fused(model), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         before = model.encode(sentences).to_dense()
@@ -155,7 +155,10 @@ def test_a_training_step_is_seen_by_the_next_evaluation(tiny_splade, precision):
 
 
 def test_nothing_waits_for_a_gpu():
-    """The head of a GPU runs on tensors without data (PyTorch's meta device), where any shape that depends on data is an error."""
+    """The head of a GPU runs on tensors without data (PyTorch's meta device).
+
+    Any shape that depends on data is an error there.
+    """
     hidden = torch.empty(3, 7, 8, device="meta", requires_grad=True)
     weight, bias = (
         torch.empty(*shape, device="meta", requires_grad=True) for shape in ((50, 8), (50,))
@@ -219,7 +222,7 @@ def test_bfloat16_is_as_close_as_autocast():
 
 
 def test_a_whole_model(tiny_splade, tmp_path):
-    """Encode gives the same vectors within the block and after it, and what is saved within is the stock model."""
+    """The same vectors within the block and after it; what is saved within is the stock model."""
     model = load_encoder(tiny_splade)
     sentences = ["the dog runs in the park", "a", "two red cars happy happy"]
     before = model.encode(sentences).to_dense()

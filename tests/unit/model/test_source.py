@@ -13,7 +13,7 @@ def test_a_folder_is_itself(tmp_path):
 
 @pytest.mark.parametrize("key", ["base_model.source", "controls.dense_model"])
 def test_unknown_sources(tmp_path, key):
-    """A package that is not known, and a folder that is not there; the message names the parameter."""
+    """A package that is not known, a folder that is not there; the message names the parameter."""
     with pytest.raises(UserError, match=f"{key}: unknown package"):
         locate("pip:something-else", None, key)
     with pytest.raises(UserError, match=f"{key}: folder .* not found"):
@@ -31,5 +31,5 @@ def test_a_package_with_other_weights(tmp_path, monkeypatch):
     (weights.parents[1] / "__init__.py").touch()
     weights.write_bytes(b"other")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match="has SHA-256 .*; expected 0000"):
+    with pytest.raises(UserError, match=r"has SHA-256 .*; expected 0000"):
         locate("pip:tiny", None)

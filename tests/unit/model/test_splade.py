@@ -52,7 +52,7 @@ def test_layouts_of_existing_models(tiny_splade, tmp_path):
 
 def test_folder_without_a_model(tmp_path):
     """An empty folder, and one without weights."""
-    with pytest.raises(UserError, match="base_model.source: .* holds no model"):
+    with pytest.raises(UserError, match=r"base_model.source: .* holds no model"):
         load_splade(tmp_path, 32)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="no weights"):
@@ -61,12 +61,12 @@ def test_folder_without_a_model(tmp_path):
 
 def test_model_without_mlm_head(tiny_bert):
     """A dense encoder is no SPLADE model; the message says how to convert it."""
-    with pytest.raises(UserError, match="set base_model.target_active_dims"):
+    with pytest.raises(UserError, match=r"set base_model.target_active_dims"):
         load_splade(tiny_bert, 32)
 
 
 def test_inputs_longer_than_the_model_takes(tiny_splade):
-    with pytest.raises(UserError, match="max_seq_length is 65; .* has positions for 64 tokens"):
+    with pytest.raises(UserError, match=r"max_seq_length is 65; .* has positions for 64 tokens"):
         load_splade(tiny_splade, 65)
 
 

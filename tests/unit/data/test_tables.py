@@ -4,19 +4,15 @@ import bz2
 import gzip
 import io
 import lzma
-import subprocess
-import sys
 import zipfile
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from splade_sts import params
-from splade_sts.errors import UserError
-from splade_sts.data.pairs import normalize_split
+from splade_sts.data.normalize import normalize_split
 from splade_sts.data.tables import find_split, read_table
-from tests.conftest import ROOT
+from splade_sts.errors import UserError
+from splade_sts.params import ColumnsParams
 
 ROWS = [
     {"sentence1": 'He said, "no".', "sentence2": "Ein Kätzchen\tschläft.", "score": "2.50"},
@@ -39,7 +35,13 @@ PLAIN = {
     "jsonl": TABLE.to_json(orient="records", lines=True, force_ascii=False).encode(),
     "parquet": TABLE.to_parquet(),
 }
-PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zip": lambda data: zipped(("t.csv", data))}
+PACK = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zip": lambda data: zipped(("t.csv", data)),
+}
 
 
 def refused(path, **options) -> str:
@@ -62,12 +64,16 @@ def test_delimiter_byte_order_mark_and_capital_ending(tmp_path):
     """What Excel writes; the parameter goes before the ending."""
     path = tmp_path / "TRAIN.CSV"
     path.write_bytes("sentence1;score\r\nä, b;1,5\r\n".encode("utf-8-sig"))
-    assert read_table(path, delimiter="semicolon").to_dict("records") == [{"sentence1": "ä, b", "score": "1,5"}]
+    assert read_table(path, delimiter="semicolon").to_dict("records") == [
+        {"sentence1": "ä, b", "score": "1,5"}
+    ]
 
 
 def test_types_of_json_lines_and_parquet_are_kept(tmp_path):
     """Numbers stay numbers; an empty line is no record."""
-    (tmp_path / "a.jsonl").write_text('{"score": 2.5, "sentence1": "a"}\n\n{"score": 4, "sentence1": "b"}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"score": 2.5, "sentence1": "a"}\n\n{"score": 4, "sentence1": "b"}\n'
+    )
     assert read_table(tmp_path / "a.jsonl")["score"].tolist() == [2.5, 4.0]
     pd.DataFrame({"score": [1, 2]}).to_parquet(tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet")["score"].dtype == "int64"
@@ -79,15 +85,17 @@ def test_original_sts_layout(tmp_path, compression):
     lines = [
         'main-captions\tMSRvid\t2012test\t0001\t5.000\tA "plane is off.\tAn air plane.',
         "main-forums\tdeft\t2014\t0002\t0.500\t\"One.\tIt's two.\tlicence\thttp://example.org",
-        "main-news\theadlines\t2013\t0003\t2.5\tx \"\"y\tz\"",
+        'main-news\theadlines\t2013\t0003\t2.5\tx ""y\tz"',
     ]
     data = "\n".join(lines).encode() + b"\n"
     (tmp_path / f"sts-train.csv{compression}").write_bytes(PACK[compression](data))
     raw = read_table(find_split(tmp_path, "train"), header=False, delimiter="tab", quotes=False)
     assert list(raw.columns) == [str(number) for number in range(9)]
     assert raw["7"].tolist() == [None, "licence", None]
-    pairs = normalize_split(raw, "sts-train.csv", {"sentence1": 5, "sentence2": 6, "score": 4}, [0, 5])
-    assert pairs.values.tolist() == [
+    columns = ColumnsParams(sentence1=5, sentence2=6, score=4, genre=0)
+    pairs = normalize_split(raw, "sts-train.csv", columns, (0, 5))
+    assert pairs.genre == ["main-captions", "main-forums", "main-news"]
+    assert pairs.table()[["sentence1", "sentence2", "score"]].to_numpy().tolist() == [
         ['A "plane is off.', "An air plane.", 1.0],
         ['"One.', "It's two.", 0.1],
         ['x ""y', 'z"', 0.5],
@@ -96,7 +104,9 @@ def test_original_sts_layout(tmp_path, compression):
 
 def test_original_sts_layout_with_quotes_left_on(tmp_path):
     """The message names the line and the parameter to set."""
-    (tmp_path / "sts-train.csv").write_text('g\tf\ty\t1\t5\tA plane.\tB.\ng\tf\ty\t2\t5\t"One.\tTwo.\n')
+    (tmp_path / "sts-train.csv").write_text(
+        'g\tf\ty\t1\t5\tA plane.\tB.\ng\tf\ty\t2\t5\t"One.\tTwo.\n'
+    )
     text = refused(tmp_path / "sts-train.csv", header=False, delimiter="tab")
     assert "line 2" in text and "data.quotes" in text
 
@@ -104,14 +114,27 @@ def test_original_sts_layout_with_quotes_left_on(tmp_path):
 @pytest.mark.parametrize(
     ("split", "name"),
     [
-        ("train", "train.csv"), ("train", "sts-train.csv"), ("train", "STS_Train.TSV.gz"), ("validation", "dev.jsonl"),
-        ("validation", "sts-dev.csv"), ("validation", "val.parquet"), ("validation", "my_valid.csv.xz"),
-        ("validation", "validation-00000-of-00001.parquet"), ("test", "sts-test.csv.bz2"),
+        ("train", "train.csv"),
+        ("train", "sts-train.csv"),
+        ("train", "STS_Train.TSV.gz"),
+        ("validation", "dev.jsonl"),
+        ("validation", "sts-dev.csv"),
+        ("validation", "val.parquet"),
+        ("validation", "my_valid.csv.xz"),
+        ("validation", "validation-00000-of-00001.parquet"),
+        ("test", "sts-test.csv.bz2"),
     ],
 )
 def test_split_is_found_by_its_name(tmp_path, split, name):
     """Whole words of the name count, any case; other files do not matter."""
-    for other in ("README.md", "latest.csv", "devices.csv", "training.csv", "train.txt", "test.json"):
+    for other in (
+        "README.md",
+        "latest.csv",
+        "devices.csv",
+        "training.csv",
+        "train.txt",
+        "test.json",
+    ):
         (tmp_path / other).touch()
     (tmp_path / name).touch()
     assert find_split(tmp_path, split) == tmp_path / name
@@ -121,7 +144,10 @@ def test_ambiguous_split(tmp_path):
     """Both files and the parameter that settles it are named; then it is settled."""
     for name in ("dev.csv", "sts-val.tsv"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"more than one file for split validation: dev.csv, sts-val.tsv; .*data\.files\.validation"):
+    with pytest.raises(
+        UserError,
+        match=r"more than one file for split validation: dev.csv, sts-val.tsv; .*data\.files\.validation",
+    ):
         find_split(tmp_path, "validation")
     assert find_split(tmp_path, "validation", "sts-val.tsv").name == "sts-val.tsv"
 
@@ -130,7 +156,9 @@ def test_missing_split_folder_or_file(tmp_path):
     """What was there is listed."""
     (tmp_path / "train.csv").touch()
     (tmp_path / "test.txt").touch()
-    with pytest.raises(UserError, match=r"no file for split test; tables found: train.csv\. .*data\.files\.test"):
+    with pytest.raises(
+        UserError, match=r"no file for split test; tables found: train.csv\. .*data\.files\.test"
+    ):
         find_split(tmp_path, "test")
     with pytest.raises(UserError, match="nowhere is not a folder"):
         find_split(tmp_path / "nowhere", "test")
@@ -144,7 +172,9 @@ def test_missing_split_folder_or_file(tmp_path):
 def test_latin_1(tmp_path, name):
     """Not taken for UTF-8, and not guessed."""
     data = '{"a": "café"}\n' if "jsonl" in name else "a\ncafé\n"
-    (tmp_path / name).write_bytes(PACK[".gz" if name.endswith("gz") else ""](data.encode("latin-1")))
+    (tmp_path / name).write_bytes(
+        PACK[".gz" if name.endswith("gz") else ""](data.encode("latin-1"))
+    )
     assert "is not UTF-8" in refused(tmp_path / name)
 
 
@@ -165,7 +195,11 @@ def test_wrong_ending(tmp_path, compression):
     assert "corrupt" in refused(path)
 
 
-@pytest.mark.parametrize("data", [b"not zip", zipped(("t.csv", PLAIN["csv"]))[:-12], zipped()], ids=["text", "truncated", "empty"])
+@pytest.mark.parametrize(
+    "data",
+    [b"not zip", zipped(("t.csv", PLAIN["csv"]))[:-12], zipped()],
+    ids=["text", "truncated", "empty"],
+)
 def test_broken_zip(tmp_path, data):
     """The fourth compression, like the others."""
     (tmp_path / "a.csv.zip").write_bytes(data)
@@ -187,8 +221,17 @@ def test_corrupt_parquet(tmp_path, data):
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("a.csv", b""), ("a.csv", b"\n\n"), ("a.csv", b"a,b\n"), ("a.tsv", b""), ("a.jsonl", b""), ("a.jsonl", b"\n"),
-     ("a.csv.gz", b""), ("a.csv.gz", gzip.compress(b"")), ("a.parquet", TABLE[:0].to_parquet())],
+    [
+        ("a.csv", b""),
+        ("a.csv", b"\n\n"),
+        ("a.csv", b"a,b\n"),
+        ("a.tsv", b""),
+        ("a.jsonl", b""),
+        ("a.jsonl", b"\n"),
+        ("a.csv.gz", b""),
+        ("a.csv.gz", gzip.compress(b"")),
+        ("a.parquet", TABLE[:0].to_parquet()),
+    ],
 )
 def test_empty_file(tmp_path, name, data):
     """No rows is an error, header or not."""
@@ -209,69 +252,3 @@ def test_bad_line(tmp_path, name, data, expected):
     """The line is named."""
     (tmp_path / name).write_bytes(data)
     assert expected in refused(tmp_path / name)
-
-
-def download(folder, **data) -> subprocess.CompletedProcess:
-    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    content["data"] |= {"source": "local", "path": "own", **data}
-    with open(folder / "params.yaml", "w", encoding="utf-8") as file:
-        YAML().dump(content, file)
-    return subprocess.run(
-        [sys.executable, "-m", "stages.download"], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-
-
-def failed_cleanly(done, folder) -> bool:
-    return (
-        done.returncode != 0 and done.stderr.startswith("error:") and "Traceback" not in done.stderr
-        and not (folder / "data" / "raw").exists() and not list(folder.rglob("*.tmp"))
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "expected"),
-    [
-        ("best.csv", PLAIN["csv"], "no file for split test; tables found: best.csv, train.csv, validation.csv"),
-        ("test.csv.gz", gzip.compress(PLAIN["csv"])[:-9], "test.csv.gz is truncated or corrupt"),
-        ("test.jsonl", b'{"score": 1}\n{"score": "2"}\n', "test.jsonl: a column holds values of different types"),
-    ],
-)
-def test_download_of_bad_files(tmp_path, name, data, expected):
-    """Two good splits first: still nothing is left in data/raw."""
-    (tmp_path / "own").mkdir()
-    for file, bytes_ in (("train.csv", PLAIN["csv"]), ("validation.csv", PLAIN["csv"]), (name, data)):
-        (tmp_path / "own" / file).write_bytes(bytes_)
-    done = download(tmp_path)
-    assert failed_cleanly(done, tmp_path), done.stderr
-    assert expected in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("test.jsonl", b'{"sentence1": "\\ud83d", "score": 1}\n'),
-        ("test.jsonl", b'{"score": 100000000000000000000}\n'),
-        ("test.csv", b"a,3,b\n1,2,3,4\n"),
-    ],
-    ids=["half an emoji", "huge integer", "number as name and a longer row"],
-)
-def test_download_of_rows_that_parquet_cannot_hold(tmp_path, name, data):
-    """One message here, too."""
-    (tmp_path / "own").mkdir()
-    for file, bytes_ in (("train.csv", PLAIN["csv"]), ("validation.csv", PLAIN["csv"]), (name, data)):
-        (tmp_path / "own" / file).write_bytes(bytes_)
-    done = download(tmp_path)
-    assert failed_cleanly(done, tmp_path), done.stderr
-
-
-def test_download_keeps_what_was_there(tmp_path):
-    """A good run, provenance included, survives a bad one."""
-    (tmp_path / "own").mkdir()
-    for split in params.SPLITS:
-        (tmp_path / "own" / f"{split}.csv").write_bytes(PLAIN["csv"])
-    assert download(tmp_path).returncode == 0
-    before = {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()}
-    assert set(before) == {"train.parquet", "validation.parquet", "test.parquet", "provenance.json"}
-    (tmp_path / "own" / "test.csv").unlink()
-    assert download(tmp_path).returncode != 0
-    assert {path.name: path.read_bytes() for path in (tmp_path / "data" / "raw").iterdir()} == before

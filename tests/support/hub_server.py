@@ -1,8 +1,8 @@
-"""A small Hugging Face Hub on loopback: one revision of some repositories, in the Hub's own API and layout.
+"""A small Hugging Face Hub on loopback: one revision of some repositories, in the Hub's own API.
 
-What is served is what `huggingface_hub` asks for: repository info, file trees, path info, and file downloads with the
-Hub's headers (https://huggingface.co/docs/hub/api). Weights and Parquet files are large files as on the Hub: their ETag
-is the SHA-256 of the content, the others' is Git's SHA-1.
+What is served is what `huggingface_hub` asks for: repository info, file trees, path info, and file
+downloads with the Hub's headers (https://huggingface.co/docs/hub/api). Weights and Parquet files
+are large files as on the Hub: their ETag is the SHA-256 of the content, the others' is Git's SHA-1.
 """
 
 import hashlib
@@ -27,9 +27,10 @@ class Fault:
 
     Attributes:
         pattern: regular expression.
-        kind: `status` (answer `status` with `headers`), `drop` (close without an answer), `silent` (no answer), and for
-            bodies: `reset` (TCP reset half-way), `cut` (closed half-way), `stall` (silent half-way), `corrupt` (one byte
-            changed), `short` (an honest answer with half of the content), `garbage` (no JSON).
+        kind: `status` (answer `status` with `headers`), `drop` (close without an answer), `silent`
+            (no answer), and for bodies: `reset` (TCP reset half-way), `cut` (closed half-way),
+            `stall` (silent half-way), `corrupt` (one byte changed), `short` (an honest answer with
+            half of the content), `garbage` (no JSON).
         times: how many requests it hits; None for all.
     """
 
@@ -41,17 +42,16 @@ class Fault:
 
 
 class HubServer:
-    """Context manager that serves `repositories`: `{("datasets" | "models", "org/name"): folder}` at `REVISION`.
+    """Context manager that serves `repositories` at `REVISION`.
 
-    `status` set to 401, 404 or 500 makes every answer that error, `gated` makes a 401 that of a gated repository.
-    `fault` is the fault switch. `requests` lists what was asked for, with the range of bytes where one was.
+    They are given as `{("datasets" | "models", "org/name"): folder}`.
+
+    `fault` is the fault switch. `requests` lists what was asked for, with the range of bytes where
+    one was, and `tokens` the credentials that came with it.
     """
 
     def __init__(self, repositories: dict[tuple[str, str], Path]):
         self.repositories = repositories
-        self.revision = REVISION
-        self.status: int | None = None
-        self.gated = False
         self.fault: Fault | None = None
         self.requests: list[str] = []
         self.tokens: set[str] = set()
@@ -108,20 +108,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.fault = self.hub.hit(f"{self.command} {path}")
         if self.fault and self.fault.kind == "status":
             headers = {"Content-Type": "application/json"} | (self.fault.headers or {})
-            return self._send(self.fault.status, b'{"error": "forced by the test"}', headers, commit=False)
+            return self._send(
+                self.fault.status, b'{"error": "forced by the test"}', headers, commit=False
+            )
         if self.fault and self.fault.kind == "drop":
             return self._hang_up(reset=False)
         if self.fault and self.fault.kind == "silent":
             return self._wait()
-        if self.hub.status:
-            code = "GatedRepo" if self.hub.gated else {404: "RepoNotFound"}.get(self.hub.status)
-            return self._error(self.hub.status, code, "forced by the test")
-        api = re.fullmatch(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?", path)
+        api = re.fullmatch(
+            r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?",
+            path,
+        )
         file = re.fullmatch(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if api:
             kind, name, call, revision, below = api.groups()
         elif file:
-            kind, name, call, revision, below = file[1] or "models", file[2], "resolve", file[3], file[4]
+            kind, name, revision, below = file.groups("models")
+            call = "resolve"
         else:
             return self._error(404, None, "no such page")
         folder = self.hub.repositories.get((kind, name))
@@ -134,27 +137,51 @@ class _Handler(BaseHTTPRequestHandler):
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         if call in (None, "revision"):
             return self._json(
-                {"_id": "0", "id": name, "sha": REVISION, "private": False, "gated": False, "disabled": False,
-                 "downloads": 0, "likes": 0, "tags": [], "lastModified": "2026-01-01T00:00:00.000Z",
-                 "siblings": [{"rfilename": path} for path in files]}
+                {
+                    "_id": "0",
+                    "id": name,
+                    "sha": REVISION,
+                    "private": False,
+                    "gated": False,
+                    "disabled": False,
+                    "downloads": 0,
+                    "likes": 0,
+                    "tags": [],
+                    "lastModified": "2026-01-01T00:00:00.000Z",
+                    "siblings": [{"rfilename": path} for path in files],
+                }
             )
         if call == "paths-info":
-            asked = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body).get("paths", [])
-            return self._json([self._entry(folder, path) for path in asked if (folder / path).exists()])
+            names = (
+                json.loads(body)["paths"] if body[:1] == "{" else parse_qs(body).get("paths", [])
+            )
+            there = [path for path in names if (folder / path).exists()]
+            return self._json([self._entry(folder, path) for path in there])
         top = folder / (below or "")
         if not top.is_dir():
             return self._error(404, "EntryNotFound", "no such folder")
-        recursive = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0].lower() == "true"
-        found = sorted(top.rglob("*") if recursive else top.iterdir())
-        self._json([self._entry(folder, path.relative_to(folder).as_posix()) for path in found])
+        recursive = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0]
+        found = sorted(top.rglob("*") if recursive.lower() == "true" else top.iterdir())
+        return self._json(
+            [self._entry(folder, path.relative_to(folder).as_posix()) for path in found]
+        )
 
     def _entry(self, folder: Path, path: str) -> dict:
         if (folder / path).is_dir():
-            return {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
+            return {
+                "type": "directory",
+                "path": path,
+                "size": 0,
+                "oid": hashlib.sha1(path.encode()).hexdigest(),
+            }
         content = (folder / path).read_bytes()
         entry = {"type": "file", "path": path, "size": len(content), "oid": git_hash(content)}
         if path.endswith(LARGE):
-            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            entry["lfs"] = {
+                "oid": hashlib.sha256(content).hexdigest(),
+                "size": len(content),
+                "pointerSize": 134,
+            }
         return entry
 
     def _file(self, path: Path) -> None:
@@ -173,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
             return self._send(206, content[start : end + 1], headers)
-        self._send(200, content, headers)
+        return self._send(200, content, headers)
 
     def _json(self, content) -> None:
         data = json.dumps(content).encode()
@@ -183,9 +210,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, code: str | None, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers, commit=code == "EntryNotFound")
+        self._send(
+            status, json.dumps({"error": message}).encode(), headers, commit=code == "EntryNotFound"
+        )
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str], commit: bool = True) -> None:
+    def _send(
+        self, status: int, content: bytes, headers: dict[str, str], commit: bool = True
+    ) -> None:
         self.send_response(status)
         headers = ({"X-Repo-Commit": REVISION} if commit else {}) | headers
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -193,14 +224,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if self.fault and self.fault.kind in ("reset", "cut", "stall"):
-            self.wfile.write(content[: len(content) // 2])
-            self.wfile.flush()
-            if self.fault.kind == "stall":
-                return self._wait()
+        if not self.fault or self.fault.kind not in ("reset", "cut", "stall"):
+            self.wfile.write(content)
+            return
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        if self.fault.kind == "stall":
+            self._wait()
+        else:
             time.sleep(0.05)  # the first half arrives before the connection goes
-            return self._hang_up(reset=self.fault.kind == "reset")
-        self.wfile.write(content)
+            self._hang_up(reset=self.fault.kind == "reset")
 
     def _hang_up(self, reset: bool) -> None:
         if reset:

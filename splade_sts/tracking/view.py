@@ -1,0 +1,143 @@
+"""How people see a run in MLflow: names of its metrics, what its page says of it, columns of the
+table of runs.
+
+MLflow's pages group metrics by what stands before the last `/`. Ours are grouped in `train` (curves
+and effort), `validation` (curve and results), `test` (results) and `evidence` (what the results are
+worth).
+"""
+
+import getpass
+import json
+from dataclasses import asdict
+from typing import Any
+
+from splade_sts import layout
+from splade_sts.training.curves import Point, TrainingPoint
+
+TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = (
+    "splade_sts.training",
+    "splade_sts.record",
+    "splade_sts.complete",
+)
+WRITER_TAG, MISSING_TAG = "splade_sts.writer", "splade_sts.missing"
+SECONDS = "train/seconds"
+REPORT = layout.REPORTS / "comparison.html"
+# A shared view of the UI: the runs table opens with these columns instead of without any metric.
+VIEW = "results"
+COLUMNS = (
+    *(
+        f"metrics.`{name}`"
+        for name in (
+            "test/base_spearman",
+            "test/finetuned_spearman",
+            "evidence/test_spearman_gain",
+            "test/base_active_dims",
+            "test/finetuned_active_dims",
+        )
+    ),
+    *(
+        f"params.`{name}`"
+        for name in (
+            "data.source",
+            "train.epochs",
+            "train.learning_rate",
+            "train.regularizer_weight",
+        )
+    ),
+)
+
+
+def point_values(point: Point) -> dict[str, float]:
+    """The values of a point of a curve: `train/loss`, `validation/spearman`."""
+    group = "train" if isinstance(point, TrainingPoint) else "validation"
+    values = {
+        name: value for name, value in asdict(point).items() if name != "step" and value is not None
+    }
+    return {f"{group}/{name}": float(value) for name, value in values.items()}
+
+
+def metric_name(headline: str) -> str:
+    """The name of a headline of `splade_sts.runs.record.Record`.
+
+    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.test.p` is
+    `evidence/test_p`, `controls.test.bm25` is `evidence/test_bm25_spearman`, `train.best_step` is
+    `train/best_step`.
+    """
+    stage, *rest = headline.split(".")
+    if stage in layout.MODELS:
+        split, *name = rest
+        return f"{split}/{'_'.join([stage, *name])}"
+    if stage == "comparison":
+        return f"evidence/{'_'.join(rest)}"
+    if stage == "controls":
+        return f"evidence/{'_'.join([*rest, 'spearman'])}"
+    return f"{stage}/{'_'.join(rest)}"
+
+
+def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:
+    """What MLflow itself shows of a run: where it comes from, who has written it down, and a note.
+
+    Args:
+        tags: see `splade_sts.runs.place.git_tags`.
+        note: Markdown.
+    """
+    name = tags.get("dvc.experiment")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return {
+        "mlflow.source.name": f"dvc exp run {name}" if name else "dvc repro",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": tags["git.commit"],
+        "mlflow.user": user,
+        "mlflow.note.content": note,
+    }
+
+
+def note(
+    verdict: str | None, changed: dict[str, tuple[Any, Any]] | None, report: str | None
+) -> str:
+    """What a run's page says first.
+
+    Args:
+        verdict: see `splade_sts.report.verdict`; None where it is not known.
+        changed: see `splade_sts.runs.place.changed_params`.
+        report: the path of the report among the run's artifacts; None where there is none.
+    """
+    parts = [verdict] if verdict else []
+    if changed:
+        changes = [
+            f"`{name}` {_shown(now)} instead of {_shown(before)}"
+            for name, (now, before) in changed.items()
+        ]
+        parts.append(f"Changed from the committed parameters: {', '.join(changes)}.")
+    elif changed is not None:
+        parts.append("The parameters are the committed ones.")
+    if report:
+        parts.append(f"The report is the artifact `{report}`.")
+    return "\n\n".join(parts)
+
+
+def _shown(value: Any) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def experiment_tags() -> dict[str, str]:
+    """Tags of a new experiment: its kind, so that its page shows runs and not traces, and the view
+    of its runs.
+    """
+    view = json.dumps({"selectedColumns": COLUMNS})
+    return {
+        "mlflow.experimentKind": "custom_model_development",  # private: mlflow
+        f"mlflow.sharedViewState.{VIEW}": view,  # private: mlflow
+    }
+
+
+def runs_page(experiment_id: str) -> str:
+    """Path of the UI's table of runs with `COLUMNS`.
+
+    Without `workflowType` the UI opens its pages for LLM applications.
+    """
+    query = f"workflowType=machine_learning&viewStateShareKey={VIEW}"  # private: mlflow
+    return f"/#/experiments/{experiment_id}/runs?{query}"

@@ -1,0 +1,182 @@
+"""From raw rows to normalized pairs."""
+
+import unicodedata
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from splade_sts.data.normalize import INVISIBLE, normalize_split
+from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
+from splade_sts.params import ColumnsParams
+
+NAMES = ["sentence1", "sentence2", "score"]
+
+
+def columns(**places: str | int | None) -> ColumnsParams:
+    """Each field in the column of its own name, none for the genre, but for `places`."""
+    return ColumnsParams(**{**{name: name for name in NAMES}, "genre": None, **places})
+
+
+def table(*rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame([(*row, 0.5)[:3] for row in rows], columns=NAMES)
+
+
+def normalized(raw: pd.DataFrame, score_range=(0, 5), **places: str | int | None) -> Pairs:
+    return normalize_split(raw, "own/train.csv", columns(**places), score_range)
+
+
+def refused(raw: pd.DataFrame, **places: str | int | None) -> str:
+    with pytest.raises(UserError) as error:
+        normalized(raw, **places)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("score_range", "scores", "expected"),
+    [
+        ([0, 5], ["0", "2.5", "5.000", 1, 4.0], [0.0, 0.5, 1.0, 0.2, 0.8]),
+        ([0, 1], [0, 0.3, "1"], [0.0, 0.3, 1.0]),
+        ([1, 5], [1, 2, 5], [0.0, 0.25, 1.0]),
+        ([-1, 1], [-1, "0", 1], [0.0, 0.5, 1.0]),
+    ],
+)
+def test_scores_are_mapped(score_range, scores, expected):
+    """Lowest to 0, highest to 1, exactly; text and numbers alike."""
+    scores = pd.Series(scores, dtype=object)
+    found = normalized(
+        pd.DataFrame({"sentence1": "a", "sentence2": "b", "score": scores}), score_range
+    )
+    assert found.score.tolist() == expected
+    assert found.score.dtype == "float64"
+
+
+@pytest.mark.parametrize("places", [("x", "y", "s"), (1, 2, 0)])
+def test_text_and_columns(places):
+    """NFC, stripped, inner space kept; columns by name or number."""
+    raw = pd.DataFrame(
+        [("5", " cafe\u0301 \n", "\u00a0a  b\t", "more")], columns=["s", "x", "y", "z"]
+    )
+    found = normalized(raw, **dict(zip(NAMES, places, strict=True)))
+    assert found.table().to_numpy().tolist() == [["caf\u00e9", "a  b", 1.0]]
+
+
+@pytest.mark.parametrize(
+    "score",
+    ["abc", "", None, "5.1", -0.1, 6, "nan", float("nan"), "inf", True, "2,5", [1], "1_0", b"1"],
+)
+def test_bad_score(score):
+    """File, row and value are named, and the range."""
+    scores = pd.Series([1, score], dtype=object)
+    raw = pd.DataFrame({"sentence1": ["a"] * 2, "sentence2": ["b"] * 2, "score": scores})
+    assert refused(raw) == (
+        f"own/train.csv: 1 of 2 rows are bad:\n  row 2: score is {score!r}; "
+        "expected a number from 0 to 5 (data.score_range)"
+    )
+
+
+def test_genre():
+    """Where a column is named it comes along as text; a column that is missing, or a cell without
+    text, is told.
+    """
+    raw = pd.DataFrame(
+        [("a", "b", 1, " main-news "), ("c", "d", 2, "main-forums")], columns=[*NAMES, "kind"]
+    )
+    assert normalized(raw, genre="kind").genre == ["main-news", "main-forums"]
+    assert normalized(raw, genre=3).genre == ["main-news", "main-forums"]
+    assert normalized(raw).genre is None
+    assert "own/train.csv: no column 'genre' for genre; it has 'sentence1', " in refused(
+        raw, genre="genre"
+    )
+    assert "row 2: genre is ' '; expected text" in refused(
+        raw.assign(kind=["x", " "]), genre="kind"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  \t", "\u00a0", None, 7, float("nan")])
+@pytest.mark.parametrize("field", ["sentence1", "sentence2"])
+def test_bad_sentence(field, text):
+    """Empty, white space only, or no text."""
+    raw = pd.DataFrame(
+        [{"sentence1": "a", "sentence2": "b", "score": 1, field: text}], dtype=object
+    )
+    assert (
+        f"own/train.csv: 1 of 1 rows are bad:\n  row 1: {field} is {text!r}; expected text"
+        in refused(raw)
+    )
+
+
+def test_first_ten_bad_rows_are_shown():
+    """All are counted; a row with two faults counts once."""
+    rows = [("a", "b", 1), ("", "b", 9)] * 13
+    lines = refused(table(*rows)).splitlines()
+    assert lines[0] == "own/train.csv: 13 of 26 rows are bad:"
+    assert len(lines) == 12
+    shown = [line.split(":")[0].strip() for line in lines[1:11]]
+    assert shown == [f"row {number}" for number in range(2, 21, 2)]
+    assert "sentence1 is ''" in lines[1]
+    assert "score is 9" in lines[1]
+    assert lines[11].strip() == "and 3 more"
+    assert "more" not in refused(table(*rows[:20]))
+
+
+@pytest.mark.parametrize("column", ["gold", 3, -1])
+def test_missing_column(column):
+    """What there is instead, and the parameter to set."""
+    text = refused(table(("a", "b")), score=column)
+    expected = f"no column {column!r} for score; it has 'sentence1', 'sentence2', 'score'"
+    assert f"own/train.csv: {expected}" in text
+    assert "data.columns.score" in text
+    assert "from 0 to 2" in text
+
+
+def visible(text: str) -> bool:
+    return any(unicodedata.category(character) not in INVISIBLE for character in text)
+
+
+RANGES = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).filter(
+    lambda ends: ends[0] < ends[1]
+)
+TEXTS = st.text(min_size=1).filter(visible)
+
+
+# the first run builds a table of all characters
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    RANGES.flatmap(
+        lambda ends: st.tuples(
+            st.just(ends),
+            st.lists(st.tuples(TEXTS, TEXTS, st.floats(*ends)), min_size=1, max_size=8),
+        )
+    )
+)
+def test_normalization_is_idempotent(ends_and_rows):
+    """Whatever the text and range: rows keep their order, are in [0, 1], NFC and stripped, and pass
+    again unchanged.
+    """
+    ends, rows = ends_and_rows
+    once = normalized(table(*rows), ends)
+    assert len(once) == len(rows)
+    assert ((once.score >= 0) & (once.score <= 1)).all()
+    order = sorted(range(len(rows)), key=lambda row: rows[row][2])
+    assert (once.score[order][1:] >= once.score[order][:-1]).all()
+    for text in [*once.sentence1, *once.sentence2]:
+        assert text
+        assert text == text.strip() == unicodedata.normalize("NFC", text)
+    assert normalized(once.table(), (0, 1)).same_as(once)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \t\n", "\u200b\u200d", "\ufeff", "\x00\x01", "\u00a0\u3000", "\u202e\u202c"]
+)
+def test_texts_without_anything_to_see_are_empty(text):
+    """White space, zero-width, control and direction characters alone are no sentence."""
+    assert "1 of 1 rows are bad" in refused(table((text, "a", 1.0)))
+
+
+def test_normal_forms_are_one():
+    """Composed and decomposed letters are the same sentence afterwards."""
+    found = normalized(table(("\u1e69 \u212b", "s\u0323\u0307 A\u030a", 1.0)))
+    assert found.sentence1 == found.sentence2 == ["\u1e69 \u00c5"]

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from splade_sts.errors import UserError
+from splade_sts.runs.experiments import experiments, read_run, read_runs
+from splade_sts.runs.record import COMPARISON
+from tests.support.commands import run
+from tests.support.projects import commit, set_params
+from tests.support.records import run_record
+
+
+def test_runs_by_name(repository: Path) -> None:
+    """An experiment is a Git ref that names its baseline; a revision is a run, too."""
+    baseline = run(["git", "rev-parse", "HEAD"], repository).stdout.strip()
+    set_params(repository, train__seed=7)
+    commit(repository, "another seed")
+    revision = run(["git", "rev-parse", "HEAD"], repository).stdout.strip()
+    run(["git", "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/seed-7", revision], repository)
+    run(["git", "update-ref", "refs/exps/stash", revision], repository)
+    run(["git", "reset", "-q", "--hard", baseline], repository)
+    known = experiments(repository)
+    assert list(known) == ["seed-7"] and known["seed-7"].revision == revision and known["seed-7"].baseline == baseline
+    runs = read_runs(repository, ["HEAD", "seed-7"])
+    assert {name: record.params["train.seed"] for name, record in runs.items()} == {"HEAD": 42, "seed-7": 7}
+    assert runs["HEAD"].id == run_record().id and runs["seed-7"].id != runs["HEAD"].id
+    assert runs["HEAD"].training_id == runs["seed-7"].training_id == run_record().training_id
+
+
+def test_an_empty_cache(repository: Path) -> None:
+    """What was asked for and is not there is named; the numbers come from Git."""
+    record = read_run(repository, "HEAD", cached=(COMPARISON,))
+    assert record.missing == ("evidence/comparison.json",) and record.comparison is None
+    assert record.metrics == run_record().metrics
+
+
+def test_runs_that_are_refused(repository: Path) -> None:
+    """Neither an experiment nor a revision; named twice; a commit without results; parameters of another version."""
+    with pytest.raises(UserError, match="no DVC experiment or Git revision nonsense; experiments there are: none"):
+        read_run(repository, "nonsense")
+    with pytest.raises(UserError, match="named twice: HEAD, HEAD"):
+        read_runs(repository, ["HEAD", "HEAD"])
+    run(["git", "rm", "-q", "metrics/comparison.json"], repository)
+    commit(repository, "no results")
+    with pytest.raises(UserError, match=r"HEAD: the pipeline has not run to its end there \(metrics/comparison.json is missing"):
+        read_run(repository, "HEAD")
+    run(["git", "reset", "-q", "--hard", "HEAD~1"], repository)
+    text = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(text.replace("base_model:", "model:"))
+    commit(repository, "old names")
+    with pytest.raises(UserError, match="HEAD: params.yaml is not valid"):
+        read_run(repository, "HEAD")

@@ -1,0 +1,121 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from splade_sts import layout
+from splade_sts.errors import UserError
+from splade_sts.files import write_json
+from splade_sts.runs.identity import training_id
+from splade_sts.runs.record import CACHED, Record, collect, not_in_cache
+from splade_sts.runs.source import RunFiles
+from tests.support.projects import set_params
+from tests.support.records import FOLDER_MD5, SOURCE, TRAINING, VALIDATION, write_run
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A working directory with a run."""
+    write_run(tmp_path)
+    return tmp_path
+
+
+def read(folder: Path, cached: tuple[Path, ...] = CACHED) -> Record:
+    return collect(RunFiles.workspace(folder), cached)
+
+
+def test_what_a_record_holds(run_folder: Path) -> None:
+    """Every headline under its stage's name, the curves as points, hashes, data sets and files."""
+    record = read(run_folder)
+    assert record.params["train.learning_rate"] == 1e-3 and record.params["base_model.source"] == "…/bert"
+    expected = {
+        "base.test.spearman": 0.5,
+        "finetuned.validation.active_dims": 8.0,
+        "comparison.test.spearman_gain": pytest.approx(0.1),
+        "comparison.test.p": 0.04,
+        "controls.test.bm25": 0.31,
+        "train.best_step": 4,
+    }
+    assert {name: record.metrics[name] for name in expected} == expected
+    assert record.training == tuple(TRAINING) and record.validation == tuple(VALIDATION)
+    assert record.points == (*TRAINING, *VALIDATION)
+    assert record.tags["precision"] == "fp32" and record.tags["dvc.md5.models/finetuned"] == FOLDER_MD5
+    assert not [name for name in record.tags if "reports" in name or "evidence" in name]
+    assert [(data.name, data.rows) for data in record.datasets] == [("train", 32), ("validation", 16), ("test", 16)]
+    assert record.datasets[2].digest == hashlib.md5(f"{FOLDER_MD5}/test".encode()).hexdigest()[:8]
+    assert record.comparison is not None and record.comparison.splits["test"].spearman.finetuned.low == 0.5
+    assert record.missing == ()
+    assert {"params.yaml", "dvc.lock", "metrics/comparison.json", "evidence/comparison.json", "reports/comparison.html"} <= {
+        *record.artifacts
+    }
+
+
+def test_no_folder_of_the_machine_is_recorded(run_folder: Path) -> None:
+    """Neither in parameters nor in files."""
+    record = read(run_folder)
+    assert SOURCE.encode() in (run_folder / "params.yaml").read_bytes()
+    assert not [path for path, content in record.artifacts.items() if SOURCE.encode() in content]
+    assert record.artifacts["reports/comparison.html"] == "<p>…/bert</p>".encode()
+
+
+def test_identity(run_folder: Path) -> None:
+    """Parameters, headlines and curves make it; tracking and reports do not."""
+    first, training = read(run_folder), training_id(RunFiles.workspace(run_folder))
+    assert first.training_id == training
+    set_params(run_folder, track__enabled=False)
+    (run_folder / "reports" / "comparison.md").write_text("another report")
+    assert read(run_folder).id == first.id
+    set_params(run_folder, compare__resamples=777)
+    changed = read(run_folder)
+    assert changed.id != first.id and changed.training_id == training
+    write_json(run_folder / layout.metrics("controls"), {"test": {"bm25": 0.2}})
+    assert read(run_folder).id != changed.id
+    write_json(run_folder / layout.metrics("train"), {"steps": 5, "best_step": 4})
+    assert read(run_folder).training_id != training
+
+
+def test_what_the_cache_lacks_is_said(run_folder: Path) -> None:
+    """Files and a folder; what Git holds is still there."""
+    for path in (run_folder / "reports").iterdir():
+        path.unlink()
+    (run_folder / "reports").rmdir()
+    for name in ("comparison", "train"):
+        (run_folder / layout.evidence(name)).unlink()
+    record = read(run_folder)
+    assert set(record.missing) == {"reports", "evidence/comparison.json", "evidence/train.json"}
+    assert record.comparison is None and "precision" not in record.tags
+    assert record.metrics["base.test.spearman"] == 0.5
+    assert not_in_cache(("reports", "evidence/x.json")) == "not in the cache: reports, evidence/x.json (dvc pull)"
+    assert read(run_folder, cached=()).missing == ()
+
+
+def test_evidence_of_another_version(run_folder: Path) -> None:
+    """It counts as missing."""
+    write_json(run_folder / layout.evidence("comparison"), {"confidence": 0.95})
+    record = read(run_folder)
+    assert record.comparison is None and record.missing == ("evidence/comparison.json of this version",)
+
+
+@pytest.mark.parametrize("missing", ["dvc.lock", "metrics/comparison.json", "metrics/training.csv"])
+def test_a_run_that_has_not_ended(run_folder: Path, missing: str) -> None:
+    """The first file that is missing is named."""
+    (run_folder / missing).unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        read(run_folder)
+    assert error.value.filename == missing
+
+
+def test_a_lock_without_the_data(run_folder: Path) -> None:
+    """A dvc.lock that only the first stage has written."""
+    (run_folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    with pytest.raises(FileNotFoundError) as error:
+        read(run_folder)
+    assert error.value.filename == "data/normalized"
+
+
+def test_parameters_of_another_version(run_folder: Path) -> None:
+    """The schema is their only reader."""
+    text = (run_folder / "params.yaml").read_text()
+    (run_folder / "params.yaml").write_text(text.replace("base_model:", "model:"))
+    with pytest.raises(UserError, match="params.yaml is not valid"):
+        read(run_folder)

