@@ -1,4 +1,4 @@
-"""One epoch of fine-tuning with its validations: the library's plain trainer against this project's.
+"""An epoch of fine-tuning with its validations: the library's plain trainer against this project's.
 
     python -m benchmarks.training [--workspace DIR] [--model base|bert-base] [--share 0.25]
                                   [--validations 4] [--rounds 1] [--results FOLDER]

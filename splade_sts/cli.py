@@ -51,7 +51,7 @@ def score(arguments: argparse.Namespace) -> None:
     """Score sentence pairs with a model: cosine, active dims and the terms that the two sentences
     share.
     """
-    from splade_sts.evaluation import score as scoring
+    from splade_sts import score as scoring
 
     if (len(arguments.sentence) == 2) == bool(arguments.file):
         raise UserError(

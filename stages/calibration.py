@@ -13,7 +13,7 @@ from splade_sts.process import run_stage
 def main() -> None:
     sentences = []
     if params.load().base_model.wanted_active_dims is not None:
-        sentences = calibration_sentences(Pairs.read(layout.normalized("train")))
+        sentences = calibration_sentences(Pairs.read(layout.normalized("train")).sentences)
     write_sentences(sentences)
     print(f"{len(sentences)} sentences")
 

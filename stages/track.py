@@ -1,41 +1,40 @@
 """track: one complete MLflow run for this pipeline run, and the identity of what it recorded."""
 
 import sys
-from pathlib import Path
 
-from splade_sts import params
-from splade_sts.errors import run_stage, without_secrets
+from splade_sts import layout, params
+from splade_sts.errors import without_secrets
 from splade_sts.files import write_json
-from splade_sts.runs.record import collect, git_tags, project_root, training_id, workspace_reader
-from splade_sts.training import checkpoints
+from splade_sts.process import run_stage
+from splade_sts.runs.record import Record, collect
+from splade_sts.training.checkpoints import clear_done
 
 
 def main() -> None:
-    tracking = params.load().tracking
+    settings = params.load().track
     record = collect()
-    write_json("metrics/record.json", {"record": record.id})
+    write_json(layout.RECORD, {"record": record.id})
     # this training is in dvc.lock by now: nothing will ask for its checkpoints again
-    checkpoints.clear(project_root(), training_id(workspace_reader))
-    if not tracking.enabled:
-        return
+    clear_done(layout.project_root(), record.training_id)
+    if settings.enabled:
+        show(record, settings)
+
+
+def show(record: Record, settings: params.TrackParams) -> None:
     from splade_sts.tracking.sync import write
 
+    model = layout.model("finetuned") if settings.log_model else None
     try:
-        model = Path("models/finetuned") if tracking.log_model else None
-        run_id, written = write(record, git_tags(project_root()), tracking.experiment, model)
-    except (
-        Exception
-    ) as error:  # MLflow is a view: whatever is wrong with it, the pipeline's results stand
+        run_id, written = write(record, settings.experiment, model)
+    except Exception as error:  # MLflow is a view: whatever is wrong with it, the results stand
         print(
             f"warning: MLflow: {type(error).__name__}: {without_secrets(str(error))[:300]}\n"
             "the results are complete; complete MLflow later with: python -m splade_sts sync",
             file=sys.stderr,
         )
         return
-    print(
-        f"MLflow: run {run_id} {'written' if written else 'was complete already'}; look at it "
-        "with: make ui"
-    )
+    done = "written" if written else "was complete already"
+    print(f"MLflow: run {run_id} {done}; look at it with: make ui")
 
 
 if __name__ == "__main__":

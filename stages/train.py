@@ -11,7 +11,7 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.files import replacing, write_json
 from splade_sts.model.encoder import load_encoder
 from splade_sts.process import run_stage
-from splade_sts.runs.record import training_id
+from splade_sts.runs.identity import training_id
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, write_curve

@@ -3,15 +3,13 @@
 import json
 
 from splade_sts import layout
-from splade_sts.data.pairs import Pairs
 from splade_sts.files import replacing
 
 MOST_SENTENCES = 2048
 
 
-def calibration_sentences(train: Pairs) -> list[str]:
-    """At most `MOST_SENTENCES` distinct sentences of `train`, at equal steps through them."""
-    distinct = train.sentences
+def calibration_sentences(distinct: list[str]) -> list[str]:
+    """At most `MOST_SENTENCES` of the sentences, at equal steps through them."""
     return distinct[:: max(1, -(-len(distinct) // MOST_SENTENCES))]
 
 

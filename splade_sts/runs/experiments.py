@@ -22,7 +22,9 @@ def experiments(root: Path) -> dict[str, Experiment]:
     """DVC's experiments by name."""
     found = {}
     # refs/exps/<two digits of the baseline>/<the others>/<name>
-    lines = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")  # private: dvc
+    lines = git(
+        root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"
+    )  # private: dvc
     for line in lines.splitlines():
         revision, ref = line.split(" ")
         parts = ref.split("/")

@@ -66,6 +66,14 @@ class Point:
     splits: dict[layout.Split, SplitPoint]
     efficient: bool = False
 
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Its numbers, without intervals."""
+        parts = self.splits.values()
+        return tuple(
+            number for part in parts for number in (part.spearman, part.active_dims, part.flops)
+        )
+
     def beats(self, other: "Point") -> bool:
         """Whether it is at least as good in both, and better in one, on validation."""
         mine, theirs = self.splits["validation"], other.splits["validation"]
@@ -118,12 +126,13 @@ def points(runs: dict[str, Record]) -> Points:
             if len({str(record.params.get(name)) for record in runs.values()}) > 1
         )
     )
-    found: list[Point] = []
-    for name, record in runs.items():
-        found.append(_point(name, record, "finetuned", varied))
+    tuned = [_point(name, record, "finetuned", varied) for name, record in runs.items()]
+    bases: dict[tuple[float, ...], Point] = {}
+    # those with intervals first: the same base model is there once
+    for record in sorted(runs.values(), key=lambda record: record.comparison is None):
         base = _point("base", record, "base", varied)
-        if not any(base.splits == point.splits for point in found if point.model == "base"):
-            found.append(base)
+        bases.setdefault(base.place, base)
+    found = [*tuned, *bases.values()]
     found = [
         replace(point, efficient=not any(other.beats(point) for other in found)) for point in found
     ]

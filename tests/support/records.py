@@ -23,7 +23,10 @@ from tests.support.tiny import PARAMS
 
 # A folder of somebody's machine, which no record may name.
 SOURCE = "/home/somebody/models/bert"
-TRAINING = [TrainingPoint(step, step / 4, 1 / step, 0.9 / step, 0.1 / step, 1e-3, 1e-4, None) for step in (1, 2, 3, 4)]
+TRAINING = [
+    TrainingPoint(step, step / 4, 1 / step, 0.9 / step, 0.1 / step, 1e-3, 1e-4, None)
+    for step in (1, 2, 3, 4)
+]
 VALIDATION = [ValidationPoint(step, step / 4, 0.4, 0.1 * step, 9.5, 0.9) for step in (2, 4)]
 # Outputs in DVC's cache: of the list of a folder and of a file.
 FOLDER_MD5, FILE_MD5 = "1" * 32 + ".dir", "2" * 32
@@ -37,7 +40,9 @@ PIPELINE = {
 
 def evaluation(spearman: float, active_dims: float) -> Evaluation:
     """An evaluation with these values on both held-out splits."""
-    metrics = Metrics(pearson=spearman - 0.01, spearman=spearman, active_dims=active_dims, sparsity_ratio=0.9)
+    metrics = Metrics(
+        pearson=spearman - 0.01, spearman=spearman, active_dims=active_dims, sparsity_ratio=0.9
+    )
     split = SplitEvaluation(16, metrics, Cost(flops=active_dims / 10, index_bytes=8 * active_dims))
     return Evaluation({split_name: split for split_name in layout.HELD_OUT})
 
@@ -69,9 +74,18 @@ def write_run(folder: Path, **changes: Any) -> None:
     compared = comparison(base, finetuned)
     shutil.copy(PARAMS, folder / layout.PARAMS)
     set_params(folder, base_model__source=SOURCE, **changes)
-    stages = {name: [{"path": path, "hash": "md5", "md5": md5} for path, md5 in outs.items()] for name, outs in PIPELINE.items()}
+    stages = {
+        name: [{"path": path, "hash": "md5", "md5": md5} for path, md5 in outs.items()]
+        for name, outs in PIPELINE.items()
+    }
     with open(folder / layout.LOCK, "w") as file:
-        YAML().dump({"schema": "2.0", "stages": {name: {"cmd": name, "outs": outs} for name, outs in stages.items()}}, file)
+        YAML().dump(
+            {
+                "schema": "2.0",
+                "stages": {name: {"cmd": name, "outs": outs} for name, outs in stages.items()},
+            },
+            file,
+        )
     headlines: dict[str, dict[str, Any]] = {
         "data": {"rows": {"train": 32, "validation": 16, "test": 16}, "shared_pairs": {}},
         "base": base.headlines(),
@@ -101,7 +115,10 @@ def write_run(folder: Path, **changes: Any) -> None:
 def write_pipeline(folder: Path) -> None:
     """Make a DVC project of a folder that `write_run` filled: Git holds nothing of what DVC's cache should."""
     with open(folder / layout.PIPELINE, "w") as file:
-        YAML().dump({"stages": {name: {"cmd": name, "outs": [*outs]} for name, outs in PIPELINE.items()}}, file)
+        YAML().dump(
+            {"stages": {name: {"cmd": name, "outs": [*outs]} for name, outs in PIPELINE.items()}},
+            file,
+        )
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     (folder / ".gitignore").write_text("/data\n/models\n/evidence\n/reports\n")

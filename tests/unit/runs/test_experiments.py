@@ -16,13 +16,23 @@ def test_runs_by_name(repository: Path) -> None:
     set_params(repository, train__seed=7)
     commit(repository, "another seed")
     revision = run(["git", "rev-parse", "HEAD"], repository).stdout.strip()
-    run(["git", "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/seed-7", revision], repository)
+    run(
+        ["git", "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/seed-7", revision],
+        repository,
+    )
     run(["git", "update-ref", "refs/exps/stash", revision], repository)
     run(["git", "reset", "-q", "--hard", baseline], repository)
     known = experiments(repository)
-    assert list(known) == ["seed-7"] and known["seed-7"].revision == revision and known["seed-7"].baseline == baseline
+    assert (
+        list(known) == ["seed-7"]
+        and known["seed-7"].revision == revision
+        and known["seed-7"].baseline == baseline
+    )
     runs = read_runs(repository, ["HEAD", "seed-7"])
-    assert {name: record.params["train.seed"] for name, record in runs.items()} == {"HEAD": 42, "seed-7": 7}
+    assert {name: record.params["train.seed"] for name, record in runs.items()} == {
+        "HEAD": 42,
+        "seed-7": 7,
+    }
     assert runs["HEAD"].id == run_record().id and runs["seed-7"].id != runs["HEAD"].id
     assert runs["HEAD"].training_id == runs["seed-7"].training_id == run_record().training_id
 
@@ -36,13 +46,18 @@ def test_an_empty_cache(repository: Path) -> None:
 
 def test_runs_that_are_refused(repository: Path) -> None:
     """Neither an experiment nor a revision; named twice; a commit without results; parameters of another version."""
-    with pytest.raises(UserError, match="no DVC experiment or Git revision nonsense; experiments there are: none"):
+    with pytest.raises(
+        UserError, match="no DVC experiment or Git revision nonsense; experiments there are: none"
+    ):
         read_run(repository, "nonsense")
     with pytest.raises(UserError, match="named twice: HEAD, HEAD"):
         read_runs(repository, ["HEAD", "HEAD"])
     run(["git", "rm", "-q", "metrics/comparison.json"], repository)
     commit(repository, "no results")
-    with pytest.raises(UserError, match=r"HEAD: the pipeline has not run to its end there \(metrics/comparison.json is missing"):
+    with pytest.raises(
+        UserError,
+        match=r"HEAD: the pipeline has not run to its end there \(metrics/comparison.json is missing",
+    ):
         read_run(repository, "HEAD")
     run(["git", "reset", "-q", "--hard", "HEAD~1"], repository)
     text = (repository / "params.yaml").read_text()

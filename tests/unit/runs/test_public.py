@@ -7,7 +7,9 @@ def test_absolute_paths_are_shortened() -> None:
     settings = tiny_params()
     base = settings.base_model.model_copy(update={"source": "/home/me/models/x"})
     data = settings.data.model_copy(update={"path": "~/data"})
-    shown = public_params(settings.model_copy(update={"base_model": base, "data": data}), without=("track",))
+    shown = public_params(
+        settings.model_copy(update={"base_model": base, "data": data}), without=("track",)
+    )
     assert shown["base_model.source"] == "…/x" and shown["data.path"] == "…/data"
     assert shown["train.seed"] == 42 and shown["data.score_range"] == [0.0, 5.0]
     assert not [name for name in shown if name.startswith("track")]

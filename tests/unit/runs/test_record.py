@@ -27,7 +27,10 @@ def read(folder: Path, cached: tuple[Path, ...] = CACHED) -> Record:
 def test_what_a_record_holds(run_folder: Path) -> None:
     """Every headline under its stage's name, the curves as points, hashes, data sets and files."""
     record = read(run_folder)
-    assert record.params["train.learning_rate"] == 1e-3 and record.params["base_model.source"] == "…/bert"
+    assert (
+        record.params["train.learning_rate"] == 1e-3
+        and record.params["base_model.source"] == "…/bert"
+    )
     expected = {
         "base.test.spearman": 0.5,
         "finetuned.validation.active_dims": 8.0,
@@ -39,15 +42,28 @@ def test_what_a_record_holds(run_folder: Path) -> None:
     assert {name: record.metrics[name] for name in expected} == expected
     assert record.training == tuple(TRAINING) and record.validation == tuple(VALIDATION)
     assert record.points == (*TRAINING, *VALIDATION)
-    assert record.tags["precision"] == "fp32" and record.tags["dvc.md5.models/finetuned"] == FOLDER_MD5
+    assert (
+        record.tags["precision"] == "fp32" and record.tags["dvc.md5.models/finetuned"] == FOLDER_MD5
+    )
     assert not [name for name in record.tags if "reports" in name or "evidence" in name]
-    assert [(data.name, data.rows) for data in record.datasets] == [("train", 32), ("validation", 16), ("test", 16)]
+    assert [(data.name, data.rows) for data in record.datasets] == [
+        ("train", 32),
+        ("validation", 16),
+        ("test", 16),
+    ]
     assert record.datasets[2].digest == hashlib.md5(f"{FOLDER_MD5}/test".encode()).hexdigest()[:8]
-    assert record.comparison is not None and record.comparison.splits["test"].spearman.finetuned.low == 0.5
+    assert (
+        record.comparison is not None
+        and record.comparison.splits["test"].spearman.finetuned.low == 0.5
+    )
     assert record.missing == ()
-    assert {"params.yaml", "dvc.lock", "metrics/comparison.json", "evidence/comparison.json", "reports/comparison.html"} <= {
-        *record.artifacts
-    }
+    assert {
+        "params.yaml",
+        "dvc.lock",
+        "metrics/comparison.json",
+        "evidence/comparison.json",
+        "reports/comparison.html",
+    } <= {*record.artifacts}
 
 
 def test_no_folder_of_the_machine_is_recorded(run_folder: Path) -> None:
@@ -85,7 +101,10 @@ def test_what_the_cache_lacks_is_said(run_folder: Path) -> None:
     assert set(record.missing) == {"reports", "evidence/comparison.json", "evidence/train.json"}
     assert record.comparison is None and "precision" not in record.tags
     assert record.metrics["base.test.spearman"] == 0.5
-    assert not_in_cache(("reports", "evidence/x.json")) == "not in the cache: reports, evidence/x.json (dvc pull)"
+    assert (
+        not_in_cache(("reports", "evidence/x.json"))
+        == "not in the cache: reports, evidence/x.json (dvc pull)"
+    )
     assert read(run_folder, cached=()).missing == ()
 
 
@@ -93,7 +112,9 @@ def test_evidence_of_another_version(run_folder: Path) -> None:
     """It counts as missing."""
     write_json(run_folder / layout.evidence("comparison"), {"confidence": 0.95})
     record = read(run_folder)
-    assert record.comparison is None and record.missing == ("evidence/comparison.json of this version",)
+    assert record.comparison is None and record.missing == (
+        "evidence/comparison.json of this version",
+    )
 
 
 @pytest.mark.parametrize("missing", ["dvc.lock", "metrics/comparison.json", "metrics/training.csv"])

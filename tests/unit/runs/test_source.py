@@ -16,7 +16,10 @@ def test_workspace(tmp_path: Path) -> None:
     (tmp_path / "reports" / "deeper").mkdir()
     files = RunFiles.workspace(tmp_path)
     assert files.read(layout.PARAMS) == (tmp_path / layout.PARAMS).read_bytes()
-    assert files.names(layout.REPORTS) == [Path("reports/comparison.html"), Path("reports/comparison.md")]
+    assert files.names(layout.REPORTS) == [
+        Path("reports/comparison.html"),
+        Path("reports/comparison.md"),
+    ]
     with pytest.raises(FileNotFoundError) as missing:
         files.read(Path("metrics/nothing.json"))
     assert missing.value.filename == "metrics/nothing.json"

@@ -1,0 +1,111 @@
+"""Predictions, evaluations and comparisons that no model has made, for tests of what is made of them."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splade_sts.comparison.compare import SplitResults, compare
+from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.statistics import Bootstrap, correlation
+from splade_sts.controls.lexical import overlap
+from splade_sts.controls.scores import ControlScores
+from splade_sts.data.pairs import Pairs
+from splade_sts.evaluation.results import Cost, Metrics, Predictions, Retrieval, SplitEvaluation
+
+BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
+VOCABULARY = 1000
+FOUR_PAIRS = Pairs(
+    ["a | b", "<script>alert(1)</script>", "c", "d"],
+    ["e", "f", "g\nh", "i"],
+    np.array([0.0, 0.4, 0.7, 1.0]),
+)
+FOUR_TERMS = [[("x", 0.2), ("y", 0.1)], [], [("z", 0.5)], [("q", 0.9)]]
+
+
+def four_predictions(cosine: list[float], active_dims: int) -> Predictions:
+    """For `FOUR_PAIRS`; second sentences have two active dims more than the first ones."""
+    dims = np.full(4, active_dims)
+    return Predictions(FOUR_PAIRS, np.array(cosine), dims, dims + 2, FOUR_TERMS)
+
+
+BASE = four_predictions([0.5, 0.4, 0.3, 0.9], 9)
+FINETUNED = four_predictions([0.1, 0.5, 0.6, 0.9], 4)
+
+
+def repeated(found: Predictions, times: int = 5) -> Predictions:
+    """The pairs several times, with a little noise of their own in the cosines."""
+    noise = np.random.default_rng(0).normal(scale=0.02, size=len(found.cosine) * times)
+    return Predictions(
+        pairs=Pairs(
+            found.pairs.sentence1 * times,
+            found.pairs.sentence2 * times,
+            np.tile(found.pairs.score, times),
+        ),
+        cosine=np.tile(found.cosine, times) + noise,
+        active_dims1=np.tile(found.active_dims1, times),
+        active_dims2=np.tile(found.active_dims2, times),
+        terms=found.terms * times,
+    )
+
+
+def evaluation(found: Predictions, retrieval: Retrieval | None = None) -> SplitEvaluation:
+    """The numbers that belong to predictions."""
+    both = correlation(found.pairs.score, found.cosine) or {"pearson": np.nan, "spearman": np.nan}
+    dims = float(found.active_dims1.mean() + found.active_dims2.mean()) / 2
+    metrics = Metrics(**both, active_dims=dims, sparsity_ratio=1 - dims / VOCABULARY)
+    return SplitEvaluation(len(found.pairs), metrics, Cost(dims / 100, 8 * dims), retrieval)
+
+
+def split_results(
+    base: Predictions, finetuned: Predictions, retrieval: tuple[Retrieval, Retrieval] | None = None
+) -> SplitResults:
+    """The two models' predictions for a split with what belongs to them; word overlap is the only control."""
+    searched = retrieval or (None, None)
+    return SplitResults(
+        pairs=base.pairs,
+        base=base,
+        finetuned=finetuned,
+        base_evaluation=evaluation(base, searched[0]),
+        finetuned_evaluation=evaluation(finetuned, searched[1]),
+        controls=ControlScores(base.pairs, {"jaccard": overlap(base.pairs)}),
+    )
+
+
+NOTHING = Pairs(["never seen"], ["either"], np.array([0.5]))
+
+
+def comparison_of(
+    base: Predictions, finetuned: Predictions, bootstrap: Bootstrap = BOOTSTRAP
+) -> Comparison:
+    """The comparison of two models on test alone, after a training on other sentences."""
+    return compare({"test": split_results(base, finetuned)}, NOTHING, bootstrap)
+
+
+def two_genres(count: int = 200) -> SplitResults:
+    """A split of random scores that the fine-tuned model predicts better; the last 20 pairs are of a genre of their own.
+
+    `jaccard` says nothing, `tfidf` is perfect, `bm25` scores every pair alike.
+    """
+    generator = np.random.default_rng(0)
+    gold = np.round(generator.uniform(size=count), 2)
+    pairs = Pairs(
+        [f"w{number} " + "long " * (number % 20) for number in range(count)],
+        [f"w{number} other" for number in range(count)],
+        gold,
+        ["news" if number < count - 20 else "forum | odd" for number in range(count)],
+    )
+
+    def predicted(noise: float) -> Predictions:
+        cosine: NDArray[np.float64] = gold + noise * generator.normal(size=count)
+        dims = np.full(count, 9)
+        return Predictions(replace(pairs, genre=None), cosine, dims, dims + 2, [[]] * count)
+
+    base, finetuned = predicted(0.5), predicted(0.1)
+    scores = {"jaccard": np.linspace(0, 1, count), "tfidf": gold / 2, "bm25": np.zeros(count)}
+    results = split_results(base, finetuned)
+    return replace(results, pairs=pairs, controls=ControlScores(base.pairs, scores))
+
+
+# What training has seen of the split of `two_genres`: the sentences of pairs 1, 3 and 7.
+SEEN = Pairs(["W1  Long ", "x", "w7 other"], ["never", "w3 OTHER", "y"], np.array([0.5, 0.5, 0.1]))

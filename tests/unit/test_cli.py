@@ -1,0 +1,139 @@
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from splade_sts import cli
+from tests.support.commands import run
+from tests.support.projects import commit, set_params
+from tests.support.records import write_pipeline, write_run
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a DVC project with two commits that differ in their seed; DVC's cache is empty."""
+    write_run(tmp_path)
+    write_pipeline(tmp_path)
+    run(["git", "init", "-q"], tmp_path)
+    commit(tmp_path, "a run")
+    set_params(tmp_path, train__seed=7)
+    commit(tmp_path, "another seed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    """Run a command in this process; returns what it exits with."""
+    monkeypatch.setattr(sys, "argv", ["splade_sts", *arguments])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ui", "--port", "0"], "found '0'; expected a whole number from 1 to 65535"),
+        (["ui", "--port=-5"], "found '-5'; expected a whole number"),
+        (
+            ["sweep", "train.seed=1,2", "--jobs", "many"],
+            "found 'many'; expected a whole number from 1",
+        ),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+    ],
+)
+def test_arguments_that_are_refused(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a sentence that says what was expected."""
+    assert call(monkeypatch, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command says what it does."""
+    assert call(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for name in ("pareto", "score", "seeds", "sweep", "sync", "ui", "verify"):
+        assert f"    {name} " in shown
+
+
+def test_seeds(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two commits, as text and as JSON, also from a folder below the root."""
+    assert call(monkeypatch, "seeds", "HEAD", "HEAD~1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == {"HEAD": 7, "HEAD~1": 42}
+    monkeypatch.chdir(repository / "metrics")
+    assert call(monkeypatch, "seeds", "HEAD", "HEAD~1") == 0
+    assert "HEAD~1 (seed 42)" in capsys.readouterr().out
+
+
+def test_pareto_with_an_empty_cache(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what is missing and how to get it; the points are there without intervals."""
+    assert call(monkeypatch, "pareto", "HEAD", "HEAD~1") == 0
+    said = capsys.readouterr()
+    assert (
+        said.err
+        == "not in the cache: evidence/comparison.json of HEAD, HEAD~1 (dvc pull); their points have no intervals\n"
+    )
+    assert (
+        "| HEAD~1 " in said.out
+        and "written to pareto" in said.out
+        and (repository / "pareto/pareto.png").exists()
+    )
+    assert call(monkeypatch, "pareto", "HEAD", "--json", "--output", "other") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {point["run"] for point in found["points"]} == {"HEAD", "base"}
+
+
+def test_a_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user interface does not start: it says so and exits."""
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("a server was started"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = call(monkeypatch, "ui", "--port", str(port))
+    assert str(ended).startswith(
+        f"error: port {port} of 127.0.0.1 cannot be used: Address already in use"
+    )
+    assert not (repository / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pareto", "nowhere"], "no DVC experiment or Git revision nowhere"),
+        (["score", "--file", "nowhere.csv"], "nowhere.csv not found"),
+        (["score", "one sentence"], "give two sentences, or --file"),
+        (["score", "one", "two", "--model", "nowhere"], "nowhere holds no model"),
+        (
+            ["sweep", "train.batch_size=0,1"],
+            "params.yaml is not valid:\n  train.batch_size: found 0",
+        ),
+        (["sync", "nowhere"], "no DVC experiment nowhere; there are none"),
+    ],
+)
+def test_mistakes(
+    repository: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is one message."""
+    assert message in str(call(monkeypatch, *arguments))
+
+
+def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says where to go."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert "is in no DVC project" in str(call(monkeypatch, "pareto", "HEAD"))

@@ -1,0 +1,38 @@
+"""Text for people: words, and Markdown in which nothing from outside is markup."""
+
+import re
+
+import pytest
+
+from splade_sts.text import markdown_table, one_line, words
+
+
+def test_words():
+    """Case folded, split at everything that is no letter, digit or underscore; other scripts are
+    letters, too.
+    """
+    assert words("The STRASSE, the Straße: 3.5!") == ["the", "strasse", "the", "strasse", "3", "5"]
+    assert words("Кот спит") == ["кот", "спит"]
+    assert words("!? …") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b", "<b>x</b>", "back\\|slash", "two\nlines", "*x* _y_ `z` [l](u) # h", "$x$ ~y~"]
+)
+def test_text_stays_one_cell(text):
+    """Whatever it holds, each row has as many cells as the header, and no bare markup."""
+    table = markdown_table(["text", "number"], [[one_line(text), "1"], ["x", "2"]])
+    unescaped = [re.sub(r"\\.", "", row) for row in table.splitlines()]
+    assert [row.count("|") for row in unescaped] == [3] * 4
+    assert not re.search(r"[<>*`\[\]#$~_]", unescaped[2])
+
+
+def test_numbers_are_aligned_and_kept():
+    """Digits stand as they were given."""
+    table = markdown_table(["name", "value"], [["a", "+1.0"], ["b", "-10.25"]])
+    assert table.splitlines() == [
+        "| name   |   value |",
+        "|:-------|--------:|",
+        "| a      |    +1.0 |",
+        "| b      |  -10.25 |",
+    ]

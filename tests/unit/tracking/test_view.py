@@ -1,0 +1,94 @@
+import json
+from typing import Any
+
+import pytest
+
+from splade_sts.report.verdict import verdict
+from splade_sts.tracking import view
+from splade_sts.training.curves import ValidationPoint
+from tests.support.records import TRAINING, run_record
+
+
+def test_metrics_are_grouped() -> None:
+    """Every headline and curve lies in one of four sections, under a name of its own."""
+    names = [view.metric_name(headline) for headline in run_record().metrics]
+    curves = {name for point in run_record().points for name in view.point_values(point)}
+    assert {name.count("/") for name in (*names, *curves)} == {1}
+    assert {name.split("/")[0] for name in (*names, *curves)} == {
+        "train",
+        "validation",
+        "test",
+        "evidence",
+    }
+    assert len({*names, *curves}) == len(names) + len(curves)
+    assert {
+        "test/finetuned_spearman",
+        "evidence/test_spearman_gain",
+        "evidence/test_bm25_spearman",
+        "train/best_step",
+    } <= {*names}
+    shown = {column.split("`")[1] for column in view.COLUMNS if column.startswith("metrics")}
+    assert shown <= {*names}
+    assert {column.split("`")[1] for column in view.COLUMNS if column.startswith("params")} <= {
+        *run_record().params
+    }
+
+
+def test_points() -> None:
+    """Without the step, and without what is not known."""
+    values = view.point_values(TRAINING[1])
+    assert (
+        values["train/loss"] == 0.5
+        and values["train/epoch"] == 0.5
+        and "train/gradient_norm" not in values
+    )
+    assert (
+        view.point_values(ValidationPoint(3, 1.0, 0.1, 0.2, 9.0, 0.9))["validation/spearman"] == 0.2
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (
+            {"train.epochs": (2.0, 1.0), "x": (None, "a")},
+            "committed parameters: `train.epochs` `2.0` instead of `1.0`, `x` `null`",
+        ),
+        ({}, "The parameters are the committed ones."),
+        (None, None),
+    ],
+)
+def test_note(changed: dict[str, tuple[Any, Any]] | None, expected: str | None) -> None:
+    """The verdict once it is known, what differs from the commit, where the report is."""
+    comparison = run_record().comparison
+    assert comparison is not None
+    said = verdict(comparison)
+    note = view.note(said, changed, "reports/comparison.html")
+    assert note.startswith(said) and note.endswith(
+        "The report is the artifact `reports/comparison.html`."
+    )
+    if expected is None:
+        assert "parameters" not in note and view.note(None, None, None) == ""
+    else:
+        assert expected in note
+
+
+def test_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run comes from, for MLflow's own columns; also for a user without a name."""
+    tags = view.mlflow_tags({"git.commit": "c" * 40, "dvc.experiment": "bold-name"}, "note")
+    assert (
+        tags["mlflow.source.name"] == "dvc exp run bold-name"
+        and tags["mlflow.source.git.commit"] == "c" * 40
+    )
+    monkeypatch.setattr("getpass.getuser", lambda: {}["nobody"])
+    tags = view.mlflow_tags({"git.commit": "c" * 40}, "note")
+    assert tags["mlflow.source.name"] == "dvc repro" and tags["mlflow.user"] == "unknown"
+    assert tags["mlflow.source.type"] == "LOCAL" and tags["mlflow.note.content"] == "note"
+
+
+def test_runs_page() -> None:
+    """The table of runs of a training, with our columns, not the page of traces."""
+    page = view.runs_page("3")
+    assert page.startswith("/#/experiments/3/runs?") and "workflowType=machine_learning" in page
+    state = view.experiment_tags()["mlflow.sharedViewState.results"]
+    assert "viewStateShareKey=results" in page and json.loads(state)["selectedColumns"]

@@ -1,0 +1,40 @@
+"""Batches of pairs of similar length."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splade_sts.training.sampler import LengthGroupedBatchSampler
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 1000)
+)
+def test_length_grouped_batches(lengths, batch_size, seed):
+    """Every row once, batches of the right size, and the seed decides."""
+
+    def batches(drop_last=False):
+        generator = torch.Generator()
+        return list(LengthGroupedBatchSampler(lengths, batch_size, drop_last, generator, seed))
+
+    found = batches()
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    assert sorted(map(len, found), reverse=True)[:-1] == [batch_size] * (len(found) - 1)
+    assert found == batches()
+    assert all(len(batch) == batch_size for batch in batches(drop_last=True))
+
+
+def test_length_grouping_saves_padding():
+    """On lengths as sentences have them, most of what random batches pad is gone."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = (torch.randn(4000, generator=generator).exp() * 10 + 3).int().tolist()
+
+    def padded(batches):
+        return sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+
+    grouped = LengthGroupedBatchSampler(lengths, 16, False, generator)
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    shuffled = [order[i : i + 16] for i in range(0, len(order), 16)]
+    assert padded(grouped) < 0.6 * padded(shuffled)
+    some = [max(lengths[i] for i in batch) for batch in list(grouped)[:40]]
+    assert some != sorted(some, reverse=True)
