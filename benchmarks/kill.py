@@ -281,7 +281,13 @@ def main() -> None:
     print("runs that " + ", ".join(f"{name}: {count}" for name, count in result.seen.items()))
     print(f"{result.rounds} rounds ended with the bytes of the undisturbed run")
     if arguments.json:
-        write(arguments.json, {"seed": arguments.seed, "machine": machine(), **asdict(result)})
+        figures = {
+            "seconds": result.seconds,
+            "kills": [asdict(kill) for kill in result.kills],
+            "rounds": result.rounds,
+            "seen": dict(result.seen),
+        }
+        write(arguments.json, {"seed": arguments.seed, "machine": machine(), **figures})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Command line: python -m splade_sts pareto | score | seeds | sweep | sync | ui | verify."""
+"""Command line: python -m splade_sts pareto | runs | score | seeds | sweep | sync | ui | verify."""
 
 import argparse
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 from splade_sts import layout, params
 from splade_sts.errors import UserError
 from splade_sts.process import run_command
+
+RUNS = "DVC experiments, or Git revisions with committed results"
 
 # Commands import what they need themselves: a mistake in the arguments is said at once, and `score`
 # waits for no MLflow.
@@ -45,6 +47,24 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         print(as_json(found))
     else:
         print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
+
+
+def runs(arguments: argparse.Namespace) -> None:
+    """List runs, experiments and commits: what differs, validation and test Spearman, active dims,
+    FLOPs, and whether the gain is more than chance.
+    """
+    from splade_sts.runs.record import COMPARISON, not_in_cache
+    from splade_sts.runs.table import as_csv, as_json, as_text, table
+
+    found = table(layout.project_root(), arguments.run)
+    for name, why in found.left_out.items():
+        print(f"{name} is left out: {why}", file=sys.stderr)
+    if bare := found.without_evidence:
+        print(not_in_cache([f"{COMPARISON} of {', '.join(bare)}"]), file=sys.stderr)
+    if arguments.json:
+        print(as_json(found))
+    else:
+        print(as_csv(found) if arguments.csv else as_text(found), end="" if arguments.csv else "\n")
 
 
 def score(arguments: argparse.Namespace) -> None:
@@ -231,18 +251,21 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         return command
 
-    json, runs, files = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    json, named, files = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     json.add_argument("--json", action="store_true", help="print JSON")
-    runs.add_argument(
-        "run", nargs="+", help="DVC experiments, or Git revisions with committed results"
-    )
+    named.add_argument("run", nargs="+", help=RUNS)
     files.add_argument(
         "--output",
         default="pareto",
         help="folder for pareto.md, pareto.json and pareto.png (pareto)",
     )
 
-    add(pareto, runs, files, json)
+    add(pareto, named, files, json)
+    command = add(runs)
+    command.add_argument("run", nargs="*", help=f"{RUNS}; without any: all")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
     command = add(score, json)
     command.add_argument("sentence", nargs="*", help="the two sentences")
     command.add_argument(
@@ -253,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="model folder (models/finetuned); give it twice to see before and after",
     )
-    add(seeds, runs, json)
+    add(seeds, named, json)
     command = add(sweep, files, json)
     command.add_argument(
         "assignment",

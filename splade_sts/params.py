@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 
 from splade_sts import layout
@@ -175,7 +176,11 @@ class Params(Strict):
     track: TrackParams
 
 
-def _known_keys(location: tuple) -> list[str]:
+# Path of keys below the whole.
+Location = tuple[int | str, ...]
+
+
+def _known_keys(location: Location) -> list[str]:
     """Keys that the section at `location` (a path of keys) may have."""
     section: Any = Params
     for key in location:
@@ -183,7 +188,7 @@ def _known_keys(location: tuple) -> list[str]:
     return list(section.model_fields)
 
 
-def _keys(location: tuple) -> tuple:
+def _keys(location: Location) -> Location:
     """`location` up to the key it ends at: pydantic adds the arms of a union (`str`, `int`) below
     it.
     """
@@ -200,7 +205,7 @@ def _keys(location: tuple) -> tuple:
     return location
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explain(error: ErrorDetails) -> str:
     location = _keys(error["loc"])
     path = ".".join(map(str, location)) or "the file"
     if error["type"] == "extra_forbidden":

@@ -23,6 +23,9 @@ from splade_sts.runs.public import public_params
 from splade_sts.text import markdown_table
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
+# No number in the report depends on these.
+NOT_SHOWN = ("track", "train.checkpoint_steps")
+
 
 def read_results(genre: str | int | None) -> dict[str, SplitResults]:
     base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
@@ -61,7 +64,7 @@ def main() -> None:
         read_curve(layout.VALIDATION_CURVE.read_text(encoding="utf-8"), ValidationPoint),
     )
     provenance = read_json(layout.PROVENANCE)
-    shown = public_params(settings)
+    shown = public_params(settings, without=NOT_SHOWN)
     making = Making(
         base=read_json(layout.BASE_SOURCE),
         provenance=provenance,

@@ -101,5 +101,6 @@ def project(shared, tiny_bert, pairs) -> Path:
 def record(project):
     """What is recorded of the run of `project`."""
     from splade_sts.runs.record import collect
+    from splade_sts.runs.source import RunFiles
 
-    return collect(lambda path: (project / path).read_bytes())
+    return collect(RunFiles.workspace(project))

@@ -2,15 +2,11 @@
 
 import json
 import shutil
-import time
 
 import pytest
 from markdown_it import MarkdownIt
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
-
-from tests.test_tracking import mlflow_server, runs, splade_sts
 
 pytestmark = [
     pytest.mark.browser,
@@ -121,28 +117,3 @@ def test_attacks_in_sentences_and_cards(browser, tmp_path):
         assert browser.find_elements(By.CSS_SELECTOR, "script, svg, #broken, [onerror], [onload], a[href^=javascript]") == [], name
         shown = browser.find_element(By.TAG_NAME, "body").text
         assert ATTACKS[0] in shown, name
-
-
-def test_mlflow_pages(browser, project, record, tmp_path):
-    """The runs table lists the runs, and the comparison page of two draws their curves."""
-    uri = f"sqlite:///{tmp_path / 'server.db'}"
-    assert splade_sts(project, "sync", MLFLOW_TRACKING_URI=uri).returncode == 0
-    from splade_sts.tracking import store
-
-    client = store.MlflowClient(uri)
-    first = runs(project, uri)[0]
-    other = client.create_run(first.info.experiment_id, run_name="second-run")
-    store.log_curves(client, other.info.run_id, record.curves, int(time.time() * 1000))
-    client.set_terminated(other.info.run_id)
-    with mlflow_server(tmp_path, uri) as (address, _):
-        page = f"{address}/#/experiments/{first.info.experiment_id}"
-        wait = WebDriverWait(browser, 60)
-        browser.get(address + store.runs_page(first.info.experiment_id))
-        spearman = str(first.data.metrics["base.test.spearman_cosine"])[:6]
-        wait.until(lambda b: all(text in b.page_source for text in (first.info.run_name, "second-run", spearman)))
-        names = f'["{first.info.run_id}","{other.info.run_id}"]'
-        browser.get(f"{address}/#/compare-runs?runs={names}&experiments=[\"{first.info.experiment_id}\"]")
-        wait.until(lambda b: "second-run" in b.page_source and "spearman_cosine" in b.page_source)
-        browser.get("about:blank")  # the page does not leave a shared view where only the part behind # changes
-        browser.get(f"{page}/runs?compareRunsMode=CHART")
-        wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .trace, .js-plotly-plot .point"))

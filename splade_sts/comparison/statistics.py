@@ -178,11 +178,12 @@ class ResampledCorrelations:
         )
 
 
-def _dot(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _dot(rows: Array, values: Array) -> Array:
     """Inner product of every row with `values`, or with the same row of it; without the threads of
     BLAS.
     """
-    return np.einsum("rp,rp->r" if values.ndim == 2 else "rp,p->r", rows, values)
+    products: Array = np.einsum("rp,rp->r" if values.ndim == 2 else "rp,p->r", rows, values)
+    return products
 
 
 def correlation(gold: Array, predicted: Array) -> dict[Coefficient, float] | None:

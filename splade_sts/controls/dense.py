@@ -7,12 +7,13 @@ from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
+from splade_sts.hub.messages import SourceKey
 from splade_sts.model.check import check_folder
 from splade_sts.model.encoder import quiet
 from splade_sts.model.source import locate
 from splade_sts.params import ControlsParams
 
-KEY = "controls.dense_model"
+KEY: SourceKey = "controls.dense_model"
 
 
 class DenseControl:

@@ -45,17 +45,17 @@ def normalize_split(
     }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
     problems: list[str] = []
-    for number, row in enumerate(zip(*picked.values(), strict=True), start=1):
+    for place, row in enumerate(zip(*picked.values(), strict=True), start=1):
         values: dict[str, str | float] = {}
         found: list[str] = []
         for field, original in zip(picked, row, strict=True):
             if field == "score":
-                value = _score(original)
-                if value is None or not low <= value <= high:
+                number = _score(original)
+                if number is None or not low <= number <= high:
                     expected = f"a number from {low:g} to {high:g} (data.score_range)"
                     found.append(f"score is {reprlib.repr(original)}; expected {expected}")
                 else:
-                    values[field] = (value - low) / (high - low)
+                    values[field] = (number - low) / (high - low)
             elif (text := _text(original)) is None:
                 found.append(
                     f"{field} is {reprlib.repr(original)}; expected text that is not empty"
@@ -63,7 +63,7 @@ def normalize_split(
             else:
                 values[field] = text
         if found:
-            problems.append(f"row {number}: " + "; ".join(found))
+            problems.append(f"row {place}: " + "; ".join(found))
         else:
             for field, value in values.items():
                 kept[field].append(value)

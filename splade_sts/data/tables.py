@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, Literal, TextIO
 
 import fsspec
 import pandas as pd
@@ -189,13 +189,14 @@ def _read_parquet(file: IO[bytes], path: Path) -> pd.DataFrame:
             full=True
         )  # texts that are not UTF-8 would fail only where they are looked at
         batches.append(batch)
-    return pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
+    table: pd.DataFrame = pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
+    return table
 
 
 def _read_delimited(
     file: TextIO, path: Path, header: bool, delimiter: str, quotes: bool
 ) -> pd.DataFrame:
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     csv.field_size_limit(LONGEST_LINE)
     reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
     rows: list[list[str]] = []

@@ -35,13 +35,17 @@ class PairEvaluator(SparseEmbeddingSimilarityEvaluator):
             show_progress_bar=show_progress_bar,
         )
 
-    def __call__(self, model: SparseEncoder, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def __call__(  # type: ignore[override]  # the library's own signatures differ
+        self, model: SparseEncoder, *args: Any, **kwargs: Any
+    ) -> dict[str, float]:
         sentences = [*self.sentences1, *self.sentences2]
         self.encoded = encode(model, sentences, self.batch_size, self.show_progress_bar)
         found: dict[str, float] = super().__call__(model, *args, **kwargs)
         return found
 
-    def embed_inputs(self, model: SparseEncoder, sentences: list[str], **kwargs: Any) -> Tensor:
+    def embed_inputs(  # type: ignore[override]  # the library's own signatures differ
+        self, model: SparseEncoder, sentences: list[str], **kwargs: Any
+    ) -> Tensor:
         embeddings = self.encoded.of(sentences)
         for name, value in model.sparsity(embeddings).items():
             self.sparsity_stats[name].append(value)

@@ -67,9 +67,9 @@ def encode(
     started = time.perf_counter()
     distinct = list(dict.fromkeys(sentences))
     if not distinct:
-        return EncodedSentences(
-            [], torch.empty(0, model.get_embedding_dimension()).to_sparse(), 0.0
-        )
+        width = model.get_embedding_dimension()
+        assert width is not None  # a SPLADE model has a vocabulary
+        return EncodedSentences([], torch.empty(0, width).to_sparse(), 0.0)
     lengths = token_counts(model, distinct)
     ordered = [
         distinct[number] for number in np.argsort([-length for length in lengths], kind="stable")

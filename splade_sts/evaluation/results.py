@@ -122,14 +122,16 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write a table with one row a pair (Parquet)."""
-        table = self.pairs.table().assign(
-            cosine=self.cosine,
-            active_dims1=self.active_dims1,
-            active_dims2=self.active_dims2,
-            terms=[[term for term, _ in found] for found in self.terms],
-            shares=[[share for _, share in found] for found in self.terms],
-        )
-        table.to_parquet(path, index=False)
+        columns: dict[str, Any] = {
+            "cosine": self.cosine,
+            "active_dims1": self.active_dims1,
+            "active_dims2": self.active_dims2,
+            "terms": pd.Series([[term for term, _ in found] for found in self.terms], dtype=object),
+            "shares": pd.Series(
+                [[share for _, share in found] for found in self.terms], dtype=object
+            ),
+        }
+        self.pairs.table().assign(**columns).to_parquet(path, index=False)
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":

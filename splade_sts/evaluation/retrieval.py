@@ -56,7 +56,9 @@ class EncodedRetrievalEvaluator(SparseInformationRetrievalEvaluator):
             write_csv=False,
         )
 
-    def embed_inputs(self, model: SparseEncoder, sentences: list[str], **kwargs: Any) -> Tensor:
+    def embed_inputs(  # type: ignore[override]  # the library's own signatures differ
+        self, model: SparseEncoder, sentences: list[str], **kwargs: Any
+    ) -> Tensor:
         return self.encoded.of(sentences)
 
 
@@ -78,7 +80,8 @@ def retrieval(model: SparseEncoder, pairs: Pairs, encoded: EncodedSentences) -> 
     if not partners:
         return None
     evaluator = EncodedRetrievalEvaluator(encoded, pairs.sentences, partners)
-    found = evaluator.compute_all_metrics(model)["cosine"]
+    metrics: Any = evaluator.compute_all_metrics(model)
+    found = metrics["cosine"]
     mrr, ndcg, recall = (float(found[f"{name}@k"][DEPTH]) for name in ("mrr", "ndcg", "recall"))
     return Retrieval(
         len(partners), len(pairs.sentences), mrr_at_10=mrr, ndcg_at_10=ndcg, recall_at_10=recall

@@ -84,12 +84,12 @@ def _metric_rows(values: SplitComparison) -> Iterator[list[str]]:
         "flops": (base.cost.flops, finetuned.cost.flops),
         "index_bytes": (base.cost.index_bytes, finetuned.cost.index_bytes),
     }
-    for name, (before, after) in pairs.items():
-        change_text = names.number(name, after - before, "+")
+    for metric, (before, after) in pairs.items():
+        change_text = names.number(metric, after - before, "+")
         yield [
-            names.METRICS[name],
-            names.number(name, before),
-            names.number(name, after),
+            names.METRICS[metric],
+            names.number(metric, before),
+            names.number(metric, after),
             change_text,
             "",
         ]

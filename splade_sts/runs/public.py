@@ -19,10 +19,15 @@ def public_params(settings: Params, without: Collection[str] = ()) -> dict[str, 
 
     Args:
         settings: the parameters.
-        without: sections to leave out.
+        without: parameters and sections to leave out, by their dotted names.
     """
-    flat = flatten(settings.model_dump(exclude=set(without)))
-    return {name: short_path(value) or value for name, value in flat.items()}
+    flat = flatten(settings.model_dump())
+    left_out = tuple(f"{name}." for name in without)
+    return {
+        name: short_path(value) or value
+        for name, value in flat.items()
+        if not f"{name}.".startswith(left_out)
+    }
 
 
 def scrub(content: bytes, settings: Params) -> bytes:

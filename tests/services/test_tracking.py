@@ -1,4 +1,6 @@
-"""MLflow: live runs and how they end, records, servers that are away, what its user interface listens on."""
+"""MLflow: live runs and how they end, records, servers that are away, what its user interface
+listens on.
+"""
 
 import os
 import shutil
@@ -9,24 +11,29 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from splade_sts.tracking.start import start_mlflow
 from splade_sts.tracking.sync import shown_tags
-from tests.support.commands import run, user_environment
+from tests.support.commands import ROOT, run, user_environment
 from tests.support.mlflow_runs import (
     EXPERIMENT,
     free_port,
     mlflow_server,
     runs,
     train,
+    wait_for_end,
     wait_for_metric,
     wait_for_port,
-    wait_for_status,
 )
+from tests.support.projects import commit
 from tests.support.records import run_record, write_run
+
+if TYPE_CHECKING:
+    from splade_sts.tracking.store import Store
 
 SLOW = "warning: MLflow is slow; its writer goes on by itself"
 
@@ -37,40 +44,54 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "workspace"
     (folder / ".dvc").mkdir(parents=True)
+    (folder / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n")
     run(["git", "init", "-q"], folder)
-    run(["git", "commit", "-qm", "s", "--allow-empty"], folder)
+    commit(folder, "start")
     return folder
 
 
-def open_store(workspace: Path):
+def open_store(workspace: Path) -> "Store":
     start_mlflow()
     from splade_sts.tracking.store import Store
 
     return Store.open(workspace, EXPERIMENT)
 
 
-@pytest.mark.parametrize(
-    ("end", "status"),
-    [("exit", "FINISHED"), ("raise", "FAILED"), ("interrupt", "KILLED"), ("SIGKILL", "KILLED"), ("SIGTERM", "KILLED")],
-)
-def test_status_of_a_training(workspace: Path, end: str, status: str) -> None:
+ENDS = {
+    "exit": "FINISHED",
+    "raise": "FAILED",
+    "interrupt": "KILLED",
+    "SIGKILL": "KILLED",
+    "SIGTERM": "KILLED",
+}
+
+
+def test_status_of_a_training(workspace: Path) -> None:
     """However a training ends, its run is never left RUNNING; the curve up to there is kept."""
-    train(workspace, end, pause=0.5).communicate(timeout=60)
-    (found,) = wait_for_status(workspace, status)
-    assert found.data.metrics["train/loss"] == pytest.approx(1 / 3) and found.data.metrics["train/seconds"] == 1.5
-    assert found.data.params == {"train.seed": "1"}
-    tags = found.data.tags
-    assert tags["git.dirty"] == "false" and tags["device"] == "test" and tags["splade_sts.training"] == "training"
-    assert tags["mlflow.source.name"] == "dvc repro" and tags["mlflow.source.git.commit"] == tags["git.commit"]
-    assert {"mlflow.source.type", "mlflow.user", "mlflow.note.content"} <= set(tags)
+    open_store(workspace)
+    for training in [train(workspace, end) for end in ENDS]:
+        training.communicate(timeout=120)
+    found = {one.data.tags["device"]: one for one in wait_for_end(workspace, len(ENDS))}
+    assert {end: one.info.status for end, one in found.items()} == ENDS
+    for one in found.values():
+        assert one.data.metrics["train/loss"] == pytest.approx(1 / 3)
+        assert one.data.metrics["train/seconds"] == 1.5
+        assert one.data.params == {"train.seed": "1"}
+        tags = one.data.tags
+        assert tags["git.dirty"] == "false"
+        assert tags["splade_sts.training"] == "training"
+        assert tags["mlflow.source.name"] == "dvc repro"
+        assert tags["mlflow.source.git.commit"] == tags["git.commit"]
+        assert {"mlflow.source.type", "mlflow.user", "mlflow.note.content"} <= set(tags)
 
 
 def test_a_killed_writer_is_settled_later(workspace: Path) -> None:
     """Where the writer dies too, the next use of the store gives the run its status."""
-    training = train(workspace, "exit", pause=100)
-    wait_for_status(workspace, "RUNNING")
+    training = train(workspace, "exit", until="never")
+    wait_for_metric(workspace, "train/loss")
     writers = psutil.Process(training.pid).children()
-    assert len(writers) == 1 and "splade_sts.tracking.writer" in writers[0].cmdline()
+    assert len(writers) == 1
+    assert "splade_sts.tracking.writer" in writers[0].cmdline()
     for process in (training, writers[0]):
         process.kill()
     training.communicate(timeout=30)
@@ -82,12 +103,14 @@ def test_a_killed_writer_is_settled_later(workspace: Path) -> None:
 
 def test_four_trainings_at_once_make_one_database(workspace: Path) -> None:
     """Four processes that find no database."""
-    trainings = [train(workspace, "exit", pause=0) for _ in range(4)]
+    trainings = [train(workspace, "exit") for _ in range(4)]
     for training in trainings:
         _, errors = training.communicate(timeout=120)
-        # on a busy machine four clients of one database at once take their time, and the training says so and ends
-        assert training.returncode == 0 and "warning" not in errors.replace(SLOW, ""), errors
-    assert len(wait_for_status(workspace, "FINISHED")) == 4
+        # on a busy machine four clients of one database at once take their time, and the training
+        # says so and ends
+        assert training.returncode == 0, errors
+        assert "warning" not in errors.replace(SLOW, ""), errors
+    assert [run.info.status for run in wait_for_end(workspace, 4)] == ["FINISHED"] * 4
 
 
 def test_a_server_that_is_down(workspace: Path) -> None:
@@ -95,11 +118,13 @@ def test_a_server_that_is_down(workspace: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"  # bound, not listening: refuses
-        training = train(workspace, "exit", pause=0, MLFLOW_TRACKING_URI=uri)
+        training = train(workspace, "exit", MLFLOW_TRACKING_URI=uri)
         started = time.monotonic()
         output, errors = training.communicate(timeout=60)
-    assert training.returncode == 0 and output == "trained\n"
-    assert errors.count("warning: MLflow") == 1 and "python -m splade_sts sync" in errors
+    assert training.returncode == 0
+    assert output == "trained\n"
+    assert errors.count("warning: MLflow") == 1
+    assert "python -m splade_sts sync" in errors
     assert time.monotonic() - started < 25
 
 
@@ -108,85 +133,111 @@ def test_a_server_that_does_not_answer(workspace: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        training = train(workspace, "exit", pause=0, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        training = train(
+            workspace, "exit", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
         started = time.monotonic()
         output, errors = training.communicate(timeout=60)
-    assert training.returncode == 0 and output == "trained\n" and "warning: MLflow" in errors
+    assert training.returncode == 0
+    assert output == "trained\n"
+    assert "warning: MLflow" in errors
     assert time.monotonic() - started < 35
 
 
 def test_a_server_that_dies_in_the_middle(workspace: Path, tmp_path: Path) -> None:
-    """Live curves arrive through HTTP; the training ends well; the run gets its true status from the note."""
+    """Live curves and statuses arrive through HTTP; without it, trainings end well and their runs
+    are settled from notes.
+    """
     backend = f"sqlite:///{tmp_path / 'server.db'}"
     with mlflow_server(tmp_path, backend) as (uri, stop):
-        training = train(workspace, "exit", pause=12, MLFLOW_TRACKING_URI=uri)
-        (found,) = wait_for_metric(workspace, "train/loss", uri)
-        assert found.data.metrics["train/loss"] == pytest.approx(1 / 3)
+        train(workspace, "SIGKILL", MLFLOW_TRACKING_URI=uri).communicate(timeout=60)
+        (killed,) = wait_for_end(workspace, 1, uri)
+        assert killed.info.status == "KILLED"
+        assert killed.data.metrics["train/loss"] == pytest.approx(1 / 3)
+        training = train(workspace, "exit", until="server-is-dead", MLFLOW_TRACKING_URI=uri)
+        wait_for_metric(workspace, "train/loss", uri, count=2)
         stop()
+        (workspace / "server-is-dead").touch()
         output, errors = training.communicate(timeout=90)
-    assert training.returncode == 0 and output == "trained\n" and not (workspace / "mlflow.db").exists()
+    assert training.returncode == 0
+    assert output == "trained\n"
+    assert not (workspace / "mlflow.db").exists()
     assert errors.count("warning: MLflow") == 1, errors
-    assert runs(workspace, backend)[0].info.status == "RUNNING"
+    assert {run.info.status for run in runs(workspace, backend)} == {"KILLED", "RUNNING"}
     from mlflow import MlflowClient
 
     from splade_sts.tracking.store import Store
 
-    Store(MlflowClient(backend), found.info.experiment_id, workspace).settle()
-    (found,) = runs(workspace, backend)
-    assert found.info.status == "FINISHED" and found.data.tags["splade_sts.training"] == "training"
-
-
-def test_a_killed_training_on_a_server(workspace: Path, tmp_path: Path) -> None:
-    """Its status arrives through HTTP, too."""
-    with mlflow_server(tmp_path) as (uri, _):
-        train(workspace, "SIGKILL", pause=0.5, MLFLOW_TRACKING_URI=uri).communicate(timeout=60)
-        (found,) = wait_for_status(workspace, "KILLED", uri)
-        assert found.data.metrics["train/loss"] == pytest.approx(1 / 3)
+    Store(MlflowClient(backend), killed.info.experiment_id, workspace).settle()
+    found = {run.info.status: run for run in runs(workspace, backend)}
+    assert set(found) == {"KILLED", "FINISHED"}
+    assert found["FINISHED"].data.tags["splade_sts.training"] == "training"
 
 
 def test_a_record_becomes_one_complete_run(workspace: Path) -> None:
-    """Written once; what was missing is added later; the same training with another report is another run."""
+    """Written once; what was missing is added later; the same training with another report is
+    another run.
+    """
     write_run(workspace)
     run(["git", "add", "params.yaml"], workspace)
     run(["git", "commit", "-qm", "parameters"], workspace)
     head = run(["git", "rev-parse", "HEAD"], workspace).stdout.strip()
     record, store = run_record(), open_store(workspace)
     tags = {"git.commit": head, "git.dirty": "false"}
-    bare = replace(record, artifacts={}, missing=("reports", "evidence/comparison.json"), comparison=None)
+    bare = replace(
+        record, artifacts={}, missing=("reports", "evidence/comparison.json"), comparison=None
+    )
     run_id, written = store.write(bare, "name", shown_tags(workspace, bare, tags))
-    assert written and store.write(bare, "name", tags) == (run_id, False)
+    assert written
+    assert store.write(bare, "name", tags) == (run_id, False)
     note = store.client.get_run(run_id).data.tags["mlflow.note.content"]
     assert note == "The parameters are the committed ones."
     assert store.write(record, "name", shown_tags(workspace, record, tags)) == (run_id, True)
     assert store.write(record, "name", tags) == (run_id, False)
     (found,) = runs(workspace)
-    assert found.info.status == "FINISHED" and found.info.run_name == "name"
-    assert found.data.params["train.learning_rate"] == "0.001" and found.data.params["data.revision"] == "null"
-    assert found.data.metrics["test/finetuned_spearman"] == 0.6 and found.data.metrics["evidence/test_p"] == 0.04
-    assert found.data.tags["splade_sts.complete"] == "true" and found.data.tags["dvc.md5.models/base"]
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "name"
+    assert found.data.params["train.learning_rate"] == "0.001"
+    assert found.data.params["data.revision"] == "null"
+    assert found.data.metrics["test/finetuned_spearman"] == 0.6
+    assert found.data.metrics["evidence/test_p"] == 0.04
+    assert found.data.tags["splade_sts.complete"] == "true"
+    assert found.data.tags["dvc.md5.models/base"]
     note = found.data.tags["mlflow.note.content"]
-    assert note.startswith("Fine-tuning made no") and note.endswith("The report is the artifact `reports/comparison.html`.")
+    assert note.startswith("Fine-tuning made no")
+    assert note.endswith("The report is the artifact `reports/comparison.html`.")
     history = store.client.get_metric_history(run_id, "train/loss")
-    assert [(point.step, point.value) for point in history] == [(point.step, point.loss) for point in record.training]
+    assert [(point.step, point.value) for point in history] == [
+        (point.step, point.loss) for point in record.training
+    ]
     inputs = {entry.dataset.name: entry.dataset for entry in found.inputs.dataset_inputs}
-    assert set(inputs) == {"train", "validation", "test"} and inputs["test"].digest == record.datasets[2].digest
+    assert set(inputs) == {"train", "validation", "test"}
+    assert inputs["test"].digest == record.datasets[2].digest
     kept = workspace / "mlartifacts" / run_id / "artifacts"
-    assert {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()} == set(record.artifacts)
+    assert {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()} == set(
+        record.artifacts
+    )
     other, written = store.write(replace(record, id="other"), "other", tags)
-    assert written and other != run_id
+    assert written
+    assert other != run_id
 
 
 def test_the_run_of_a_training_is_completed(workspace: Path) -> None:
-    """The record of a training that was shown live goes into its run, with the points that a dead server missed."""
-    train(workspace, "exit", pause=0.5).communicate(timeout=60)
-    (live,) = wait_for_status(workspace, "FINISHED")
-    record = replace(run_record(), training_id="training")
-    run_id, written = open_store(workspace).write(record, "name", {})
-    assert written and run_id == live.info.run_id
+    """The record of a training that was shown live goes into its run, with the points that a dead
+    server missed.
+    """
+    train(workspace, "exit").communicate(timeout=60)
+    (live,) = wait_for_end(workspace, 1)
+    record, store = replace(run_record(), training_id="training"), open_store(workspace)
+    run_id, written = store.write(record, "name", {})
+    assert written
+    assert run_id == live.info.run_id
     (found,) = runs(workspace)
-    assert found.data.metrics["train/seconds"] == 1.5 and found.data.metrics["validation/spearman"] == 0.4
-    history = open_store(workspace).client.get_metric_history(run_id, "train/loss")
-    assert [point.step for point in history] == [1, 2, 3, 4] and found.data.params["train.seed"] == "1"
+    assert found.data.metrics["train/seconds"] == 1.5
+    assert found.data.metrics["validation/spearman"] == 0.4
+    history = store.client.get_metric_history(run_id, "train/loss")
+    assert sorted(point.step for point in history) == [1, 2, 3, 4]
+    assert found.data.params["train.seed"] == "1"
 
 
 def test_a_logged_model_gives_the_same_vectors(workspace: Path, tiny_splade: Path) -> None:
@@ -202,35 +253,55 @@ def test_a_logged_model_gives_the_same_vectors(workspace: Path, tiny_splade: Pat
     model = load_encoder(tiny_splade)
     expected = [dict(terms) for terms in model.decode(model.encode(sentences))]
     loaded = mlflow.pyfunc.load_model(f"models:/{EXPERIMENT}/1").predict(sentences)
-    assert loaded == expected and all(expected)
+    assert loaded == expected
+    assert all(expected)
 
 
 def test_the_ui_listens_on_loopback_only(workspace: Path) -> None:
-    """Every socket that `python -m splade_sts ui` and its children open is on 127.0.0.1; a second one says that the port is taken."""
+    """Every socket that `python -m splade_sts ui` and its children open is on 127.0.0.1; a second
+    one says that the port is taken.
+    """
     write_run(workspace)
     port = free_port()
     command = [sys.executable, "-m", "splade_sts", "ui", "--port", str(port)]
-    environment = user_environment(PYTHONPATH=os.getcwd())
+    environment = user_environment(PYTHONPATH=str(ROOT))
     process = subprocess.Popen(
-        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True, env=environment
+        command,
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+        env=environment,
     )
     try:
         assert process.stdout is not None
         page = process.stdout.readline()
         assert f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning" in page
         wait_for_port(port, process)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        listening = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-        assert port in {address.port for address in listening} and {address.ip for address in listening} == {"127.0.0.1"}
-        second = run(command, workspace, check=False, PYTHONPATH=os.getcwd())
-        assert second.returncode == 1 and f"port {port} of 127.0.0.1 cannot be used" in second.stderr
+        family = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
+        listening = [
+            c.laddr
+            for p in family
+            for c in p.net_connections("inet")
+            if c.status == psutil.CONN_LISTEN
+        ]
+        assert port in {address.port for address in listening}
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        second = run(command, workspace, check=False, PYTHONPATH=str(ROOT))
+        assert second.returncode == 1
+        assert f"port {port} of 127.0.0.1 cannot be used" in second.stderr
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @pytest.mark.skipif(
-    shutil.which("pg_ctlcluster") is None and not Path("/usr/lib/postgresql").exists(), reason="no PostgreSQL server"
+    shutil.which("pg_ctlcluster") is None and not Path("/usr/lib/postgresql").exists(),
+    reason="no PostgreSQL server",
 )
 @pytest.mark.postgres
 def test_postgresql(workspace: Path, tmp_path: Path) -> None:
@@ -238,7 +309,11 @@ def test_postgresql(workspace: Path, tmp_path: Path) -> None:
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     data, port = tmp_path / "pg", free_port()
     data.mkdir()
-    become = [shutil.which("runuser") or "/usr/sbin/runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    become = (
+        [shutil.which("runuser") or "/usr/sbin/runuser", "-u", "postgres", "--"]
+        if os.geteuid() == 0
+        else []
+    )
     if become:
         shutil.chown(data, "postgres")
         for folder in (tmp_path, *tmp_path.parents):
@@ -246,20 +321,36 @@ def test_postgresql(workspace: Path, tmp_path: Path) -> None:
                 folder.chmod(folder.stat().st_mode | 0o055)
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
     subprocess.run(
-        [*become, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"], check=True, capture_output=True
+        [*become, binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust"],
+        check=True,
+        capture_output=True,
     )
     subprocess.run(
-        [*become, binaries / "pg_ctl", "-D", data, "-o", options, "-l", data / "log", "-w", "start"],
+        [
+            *become,
+            binaries / "pg_ctl",
+            "-D",
+            data,
+            "-o",
+            options,
+            "-l",
+            data / "log",
+            "-w",
+            "start",
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         uri = f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres"
-        train(workspace, "exit", pause=0, MLFLOW_TRACKING_URI=uri).communicate(timeout=120)
-        for training in [train(workspace, "exit", pause=0, MLFLOW_TRACKING_URI=uri) for _ in range(4)]:
+        train(workspace, "exit", MLFLOW_TRACKING_URI=uri).communicate(timeout=120)
+        for training in [train(workspace, "exit", MLFLOW_TRACKING_URI=uri) for _ in range(4)]:
             _, errors = training.communicate(timeout=120)
             assert "warning" not in errors, errors
-        assert len(wait_for_status(workspace, "FINISHED", uri)) == 5
+        assert [run.info.status for run in wait_for_end(workspace, 5, uri)] == ["FINISHED"] * 5
     finally:
-        subprocess.run([*become, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], capture_output=True)
+        subprocess.run(
+            [*become, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
+            capture_output=True,
+        )

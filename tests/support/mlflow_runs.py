@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ TRAINING = """
 import os, signal, sys, time
 from splade_sts.tracking.live import LiveRun
 from splade_sts.training.curves import TrainingPoint
-with LiveRun("splade-sts", {"train.seed": 1}, {"device": "test"}) as live:
+end, until = sys.argv[1:]
+with LiveRun("splade-sts", {"train.seed": 1}, {"device": end}) as live:
     for step in range(1, 4):
         live.point(TrainingPoint(step, step / 3, 1.0 / step, 0.5, 0.5, 1e-3, 1e-4, None))
-    time.sleep(float(sys.argv[2]))
+    while not os.path.exists(until): time.sleep(0.05)
     live.finish("training", 1.5)
     print("trained", flush=True)
-    match sys.argv[1]:
+    match end:
         case "raise": raise RuntimeError("boom")
         case "interrupt": raise KeyboardInterrupt
         case "exit": pass
@@ -34,10 +35,14 @@ with LiveRun("splade-sts", {"train.seed": 1}, {"device": "test"}) as live:
 """
 
 
-def train(workspace: Path, end: str, pause: float, **environment: str) -> "subprocess.Popen[str]":
-    """Start a training that shows three points, waits for `pause` seconds and then ends as `end` says."""
+def train(
+    workspace: Path, end: str, until: str = ".", **environment: str
+) -> "subprocess.Popen[str]":
+    """Start a training that shows three points, waits until there is a file `until`, and ends as
+    `end` says.
+    """
     return subprocess.Popen(
-        [sys.executable, "-c", TRAINING, end, str(pause)],
+        [sys.executable, "-c", TRAINING, end, until],
         cwd=workspace,
         text=True,
         stdout=subprocess.PIPE,
@@ -51,33 +56,32 @@ def runs(workspace: Path, uri: str | None = None) -> list[Any]:
     start_mlflow()
     from mlflow import MlflowClient
 
-    # two processes that create one new database at once are in each other's way: the lock of splade_sts.tracking.store
+    # two processes that create one new database at once are in each other's way: the lock of
+    # splade_sts.tracking.store
     with locked(workspace / "mlflow.db.lock", "waiting for {pid}"):
         client = MlflowClient(uri or f"sqlite:///{workspace / 'mlflow.db'}")
         experiment = client.get_experiment_by_name(EXPERIMENT)
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
 
-def wait_for_status(workspace: Path, status: str, uri: str | None = None) -> list[Any]:
-    """The runs, once there are some and all have that status."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        found = runs(workspace, uri)
-        if found and all(run.info.status == status for run in found):
-            return found
-        time.sleep(0.2)
-    raise AssertionError([run.info.status for run in runs(workspace, uri)])
+def wait_for_end(workspace: Path, count: int, uri: str | None = None) -> list[Any]:
+    """The runs, once there are `count` and none of them is RUNNING."""
+    return _wait(workspace, uri, count, lambda run: run.info.status != "RUNNING")
 
 
-def wait_for_metric(workspace: Path, name: str, uri: str | None = None) -> list[Any]:
-    """The runs, once each of them holds that metric."""
+def wait_for_metric(
+    workspace: Path, name: str, uri: str | None = None, count: int = 1
+) -> list[Any]:
+    """The runs, once there are `count` and each of them holds that metric."""
+    return _wait(workspace, uri, count, lambda run: name in run.data.metrics)
+
+
+def _wait(workspace: Path, uri: str | None, count: int, ready: Callable[[Any], bool]) -> list[Any]:
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        found = runs(workspace, uri)
-        if found and all(name in run.data.metrics for run in found):
-            return found
+    while len(found := runs(workspace, uri)) < count or not all(map(ready, found)):
+        assert time.monotonic() < deadline, found
         time.sleep(0.2)
-    raise AssertionError(f"no {name}")
+    return found
 
 
 def free_port() -> int:
@@ -94,29 +98,49 @@ def wait_for_port(port: int, process: "subprocess.Popen[Any]") -> None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        assert time.monotonic() < deadline and process.poll() is None, "the server did not start"
+        assert time.monotonic() < deadline, "the server did not start"
+        assert process.poll() is None, "the server has ended"
         time.sleep(0.1)
 
 
 @contextmanager
-def mlflow_server(folder: Path, backend: str | None = None) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A real `mlflow server` on a free port of 127.0.0.1; yields its address and a function that kills it."""
+def mlflow_server(
+    folder: Path, backend: str | None = None
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A real `mlflow server` on a free port of 127.0.0.1; yields its address and a function that
+    kills it.
+    """
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", backend or f"sqlite:///{folder / 'server.db'}",
-         "--artifacts-destination", str(folder / "server-artifacts")],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            backend or f"sqlite:///{folder / 'server.db'}",
+            "--artifacts-destination",
+            str(folder / "server-artifacts"),
+        ],
+        env={
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
 
     def stop() -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     try:

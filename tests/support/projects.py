@@ -1,6 +1,8 @@
 """Copies of this project, with small files and a tiny encoder, in which everything may be run and changed."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,16 @@ def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None
 
 
 def copy_project(project: Path, folder: Path, *without: str) -> Path:
-    """Copy a project, with what it ran, to `folder`; `without` names (as in `shutil.ignore_patterns`)."""
+    """Copy a project, with what it ran, to `folder`; `without` names (as in `shutil.ignore_patterns`).
+
+    Tests that run or change anything do so in a copy: tests in other processes read the original.
+    """
     shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns(*without))
+    if (folder / "mlflow.db").exists():  # an absolute path to its artifacts stands in it
+        with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+                database.execute(change, (str(project), str(folder)))
     return folder
 
 

@@ -44,7 +44,7 @@ def evaluation(spearman: float, active_dims: float) -> Evaluation:
         pearson=spearman - 0.01, spearman=spearman, active_dims=active_dims, sparsity_ratio=0.9
     )
     split = SplitEvaluation(16, metrics, Cost(flops=active_dims / 10, index_bytes=8 * active_dims))
-    return Evaluation({split_name: split for split_name in layout.HELD_OUT})
+    return Evaluation(dict.fromkeys(layout.HELD_OUT, split))
 
 
 def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
@@ -69,7 +69,9 @@ def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
 
 
 def write_run(folder: Path, **changes: Any) -> None:
-    """Write everything that a record is made of, as the pipeline leaves it; `changes` as in `set_params`."""
+    """Write everything that a record is made of, as the pipeline leaves it; `changes` as in
+    `set_params`.
+    """
     base, finetuned = evaluation(0.5, 12.0), evaluation(0.6, 8.0)
     compared = comparison(base, finetuned)
     shutil.copy(PARAMS, folder / layout.PARAMS)
@@ -78,7 +80,7 @@ def write_run(folder: Path, **changes: Any) -> None:
         name: [{"path": path, "hash": "md5", "md5": md5} for path, md5 in outs.items()]
         for name, outs in PIPELINE.items()
     }
-    with open(folder / layout.LOCK, "w") as file:
+    with (folder / layout.LOCK).open("w") as file:
         YAML().dump(
             {
                 "schema": "2.0",
@@ -95,7 +97,8 @@ def write_run(folder: Path, **changes: Any) -> None:
         "train": {"steps": 4, "best_step": 4},
     }
     evidence: dict[str, dict[str, Any]] = {
-        **dict.fromkeys(("data", "controls"), {}),
+        "data": {},
+        "controls": {},
         "base": asdict(base),
         "finetuned": asdict(finetuned),
         "comparison": compared.content(),
@@ -113,8 +116,10 @@ def write_run(folder: Path, **changes: Any) -> None:
 
 
 def write_pipeline(folder: Path) -> None:
-    """Make a DVC project of a folder that `write_run` filled: Git holds nothing of what DVC's cache should."""
-    with open(folder / layout.PIPELINE, "w") as file:
+    """Make a DVC project of a folder that `write_run` filled: Git holds nothing of what DVC's cache
+    should.
+    """
+    with (folder / layout.PIPELINE).open("w") as file:
         YAML().dump(
             {"stages": {name: {"cmd": name, "outs": [*outs]} for name, outs in PIPELINE.items()}},
             file,

@@ -12,6 +12,9 @@ from splade_sts.controls.lexical import overlap
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.results import Cost, Metrics, Predictions, Retrieval, SplitEvaluation
+from splade_sts.report.card import Making
+from splade_sts.report.html import Setting
+from splade_sts.training.curves import TrainingPoint, ValidationPoint
 
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
 VOCABULARY = 1000
@@ -109,3 +112,37 @@ def two_genres(count: int = 200) -> SplitResults:
 
 # What training has seen of the split of `two_genres`: the sentences of pairs 1, 3 and 7.
 SEEN = Pairs(["W1  Long ", "x", "w7 other"], ["never", "w3 OTHER", "y"], np.array([0.5, 0.5, 0.1]))
+
+
+TRAINING_CURVE = [
+    TrainingPoint(step, step / 4, 1 / step, 0.9 / step, 0.1 / step, 1e-3, 1e-4, None)
+    for step in (1, 2, 3, 4)
+]
+VALIDATION_CURVE = [ValidationPoint(step, step / 4, 0.4, 0.1 * step, 9.5, 0.9) for step in (2, 4)]
+
+
+def making(**base: object) -> Making:
+    """How a model was made: from a dense encoder of the Hub, with `base` in its models/base.json."""
+    source = {"source": "a/b", "revision": None, "license": "mit", "converted_to_active_dims": 80}
+    return Making(
+        base={**source, **base},
+        provenance={"source": "c/d", "revision": "e" * 40},
+        training={"precision": "fp32", "steps": 4, "best_step": 2},
+        params={"loss": "cosine", "precision": "auto", "threads": None},
+    )
+
+
+def setting(**params: object) -> Setting:
+    """What was compared, with `params` in the table of parameters."""
+    split = {
+        "rows": 20,
+        "mean_score": 0.5,
+        "words_p50": 3.0,
+        "words_max": 9,
+        "duplicate_pairs": 1,
+    }
+    return Setting(
+        data={"splits": {"test": split}, "shared_pairs": {"train_test": 2}},
+        provenance={"source": "c/d", "revision": "e" * 40},
+        params=params,
+    )

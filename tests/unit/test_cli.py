@@ -13,7 +13,9 @@ from tests.support.records import write_pipeline, write_run
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: a DVC project with two commits that differ in their seed; DVC's cache is empty."""
+    """The working directory: a DVC project with two commits that differ in their seed; DVC's cache
+    is empty.
+    """
     write_run(tmp_path)
     write_pipeline(tmp_path)
     run(["git", "init", "-q"], tmp_path)
@@ -83,15 +85,11 @@ def test_pareto_with_an_empty_cache(
     """One line says what is missing and how to get it; the points are there without intervals."""
     assert call(monkeypatch, "pareto", "HEAD", "HEAD~1") == 0
     said = capsys.readouterr()
-    assert (
-        said.err
-        == "not in the cache: evidence/comparison.json of HEAD, HEAD~1 (dvc pull); their points have no intervals\n"
-    )
-    assert (
-        "| HEAD~1 " in said.out
-        and "written to pareto" in said.out
-        and (repository / "pareto/pareto.png").exists()
-    )
+    missing = "evidence/comparison.json of HEAD, HEAD~1 (dvc pull); their points have no intervals"
+    assert said.err == f"not in the cache: {missing}\n"
+    assert "| HEAD~1 " in said.out
+    assert "written to pareto" in said.out
+    assert (repository / "pareto/pareto.png").exists()
     assert call(monkeypatch, "pareto", "HEAD", "--json", "--output", "other") == 0
     found = json.loads(capsys.readouterr().out)
     assert {point["run"] for point in found["points"]} == {"HEAD", "base"}

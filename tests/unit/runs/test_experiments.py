@@ -23,29 +23,31 @@ def test_runs_by_name(repository: Path) -> None:
     run(["git", "update-ref", "refs/exps/stash", revision], repository)
     run(["git", "reset", "-q", "--hard", baseline], repository)
     known = experiments(repository)
-    assert (
-        list(known) == ["seed-7"]
-        and known["seed-7"].revision == revision
-        and known["seed-7"].baseline == baseline
-    )
+    assert list(known) == ["seed-7"]
+    assert known["seed-7"].revision == revision
+    assert known["seed-7"].baseline == baseline
     runs = read_runs(repository, ["HEAD", "seed-7"])
     assert {name: record.params["train.seed"] for name, record in runs.items()} == {
         "HEAD": 42,
         "seed-7": 7,
     }
-    assert runs["HEAD"].id == run_record().id and runs["seed-7"].id != runs["HEAD"].id
+    assert runs["HEAD"].id == run_record().id
+    assert runs["seed-7"].id != runs["HEAD"].id
     assert runs["HEAD"].training_id == runs["seed-7"].training_id == run_record().training_id
 
 
 def test_an_empty_cache(repository: Path) -> None:
     """What was asked for and is not there is named; the numbers come from Git."""
     record = read_run(repository, "HEAD", cached=(COMPARISON,))
-    assert record.missing == ("evidence/comparison.json",) and record.comparison is None
+    assert record.missing == ("evidence/comparison.json",)
+    assert record.comparison is None
     assert record.metrics == run_record().metrics
 
 
 def test_runs_that_are_refused(repository: Path) -> None:
-    """Neither an experiment nor a revision; named twice; a commit without results; parameters of another version."""
+    """Neither an experiment nor a revision; named twice; a commit without results; parameters of
+    another version.
+    """
     with pytest.raises(
         UserError, match="no DVC experiment or Git revision nonsense; experiments there are: none"
     ):
@@ -56,12 +58,12 @@ def test_runs_that_are_refused(repository: Path) -> None:
     commit(repository, "no results")
     with pytest.raises(
         UserError,
-        match=r"HEAD: the pipeline has not run to its end there \(metrics/comparison.json is missing",
+        match=r"HEAD: the pipeline has not run .*\(metrics/comparison.json is missing",
     ):
         read_run(repository, "HEAD")
     run(["git", "reset", "-q", "--hard", "HEAD~1"], repository)
     text = (repository / "params.yaml").read_text()
     (repository / "params.yaml").write_text(text.replace("base_model:", "model:"))
     commit(repository, "old names")
-    with pytest.raises(UserError, match="HEAD: params.yaml is not valid"):
+    with pytest.raises(UserError, match=r"HEAD: params.yaml is not valid"):
         read_run(repository, "HEAD")

@@ -13,7 +13,7 @@ WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
 
 
 def changed(record: Record, quality: float, size: float, **params: Any) -> Record:
-    """A run with that validation Spearman and those active dims; on test it is the other way round."""
+    """A run with that validation Spearman and active dims; on test it is the other way round."""
     metrics = {
         "finetuned.validation.spearman": quality,
         "finetuned.validation.active_dims": size,
@@ -25,7 +25,9 @@ def changed(record: Record, quality: float, size: float, **params: Any) -> Recor
 
 
 def test_which_runs_are_efficient(record: Record) -> None:
-    """None may be at least as good in both on validation; test has no say; the base is there once, and counts."""
+    """None may be at least as good in both on validation; test has no say; the base is there once,
+    and counts.
+    """
     base = record.metrics["base.validation.active_dims"]
     found = points(
         {
@@ -50,11 +52,15 @@ def test_which_runs_are_efficient(record: Record) -> None:
     sizes = [point.splits["validation"].active_dims for point in found.points]
     assert sizes == sorted(sizes)
     text = as_table(found)
-    assert "| smaller | 0.01" in text and "best for its size" in text and "on validation" in text
+    assert "| smaller | 0.01" in text
+    assert "best for its size" in text
+    assert "on validation" in text
 
 
 def test_intervals(record: Record) -> None:
-    """Those of each model, from the evidence; a run whose evidence is missing has none, and is still a point."""
+    """Those of each model, from the evidence; a run whose evidence is missing has none, and is
+    still a point.
+    """
     found = points(
         {
             "a": changed(record, 0.6, 8.0),
@@ -64,13 +70,15 @@ def test_intervals(record: Record) -> None:
     by_name = {point.run: point.splits["test"] for point in found.points}
     assert (by_name["a"].low, by_name["a"].high) == pytest.approx((0.5, 0.7))
     assert (by_name["base"].low, by_name["base"].high) == pytest.approx((0.4, 0.6))
-    assert by_name["bare"].low is None and by_name["bare"].spearman == by_name["a"].spearman
+    assert by_name["bare"].low is None
+    assert by_name["bare"].spearman == by_name["a"].spearman
     rows = {
         line.split("|")[1].strip(): line
         for line in as_table(found).splitlines()
         if line.startswith("|")
     }
-    assert "0.4000 [0.5000, 0.7000]" in rows["a"] and "[" not in rows["bare"]
+    assert "0.4000 [0.5000, 0.7000]" in rows["a"]
+    assert "[" not in rows["bare"]
     assert picture(found).startswith(b"\x89PNG")
 
 
@@ -86,7 +94,9 @@ def test_a_cut_base_is_another_base(record: Record) -> None:
 
 
 def test_series(record: Record) -> None:
-    """A point belongs to the parameter that sets it apart from most runs, and shows the value that does."""
+    """A point belongs to the parameter that sets it apart from most runs, and shows the value that
+    does.
+    """
     usual: dict[str, Any] = {WEIGHT: 3e-3, MOST: None}
     found = points(
         {
@@ -117,7 +127,8 @@ def test_one_parameter_alone(record: Record) -> None:
         {str(weight): changed(record, 0.9, 20.0, **{WEIGHT: weight}) for weight in (1e-3, 2e-3)}
     )
     (_, group) = series(found)
-    assert group.name == "train regularizer weight" and {text for _, text in group.points} == {
+    assert group.name == "train regularizer weight"
+    assert {text for _, text in group.points} == {
         "0.001",
         "0.002",
     }
@@ -138,9 +149,8 @@ def test_files(record: Record, tmp_path: Path) -> None:
     write(found, tmp_path / "x")
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
     assert set(first) == {"pareto.json", "pareto.md", "pareto.png"}
-    assert r"a\_b\|c" in first["pareto.md"].decode() and "a_b|c" in as_table(found)
+    assert r"a\_b\|c" in first["pareto.md"].decode()
+    assert "a_b|c" in as_table(found)
     content = json.loads(first["pareto.json"])
-    assert (
-        content == json.loads(as_json(found))
-        and content["points"][1]["splits"]["test"]["flops"] > 0
-    )
+    assert content == json.loads(as_json(found))
+    assert content["points"][1]["splits"]["test"]["flops"] > 0

@@ -22,10 +22,8 @@ def test_git_tags(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "bold-name")
     monkeypatch.setenv("DVC_EXP_BASELINE_REV", "b" * 40)
     tags = git_tags(repository)
-    assert (
-        tags == {**experiment_tags("bold-name", "b" * 40), "git.dirty": "true"}
-        and run_name(tags) == "bold-name"
-    )
+    assert tags == {**experiment_tags("bold-name", "b" * 40), "git.dirty": "true"}
+    assert run_name(tags) == "bold-name"
 
 
 def test_changed_params(repository: Path, record: Record) -> None:

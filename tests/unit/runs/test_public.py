@@ -10,10 +10,13 @@ def test_absolute_paths_are_shortened() -> None:
     shown = public_params(
         settings.model_copy(update={"base_model": base, "data": data}), without=("track",)
     )
-    assert shown["base_model.source"] == "…/x" and shown["data.path"] == "…/data"
-    assert shown["train.seed"] == 42 and shown["data.score_range"] == [0.0, 5.0]
+    assert shown["base_model.source"] == "…/x"
+    assert shown["data.path"] == "…/data"
+    assert shown["train.seed"] == 42
+    assert shown["data.score_range"] == [0.0, 5.0]
     assert not [name for name in shown if name.startswith("track")]
-    assert short_path("data/own") is None and short_path(3) is None
+    assert short_path("data/own") is None
+    assert short_path(3) is None
 
 
 def test_scrub() -> None:

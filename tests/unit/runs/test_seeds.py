@@ -26,7 +26,9 @@ def seeded(
 
 
 def test_summary(record: Record) -> None:
-    """Mean, sample standard deviation and Student's interval, as scipy computes it; every seed is shown."""
+    """Mean, sample standard deviation and Student's interval, as scipy computes it; every seed is
+    shown.
+    """
     values = [0.79, 0.81, 0.80]
     runs = {
         f"seed_{seed}": seeded(record, seed, value, **{"train.checkpoint_steps": seed})
@@ -46,8 +48,11 @@ def test_summary(record: Record) -> None:
         f"{split}.{name}" for split in ("validation", "test") for name in names
     ]
     text = as_text(summary)
-    assert "seed_2 (seed 2)" in text and "90 % interval" in text and "mean over 3 seeds" in text
-    assert "| test Spearman " in text and f"{found.low:.4f} to {found.high:.4f}" in text
+    assert "seed_2 (seed 2)" in text
+    assert "90 % interval" in text
+    assert "mean over 3 seeds" in text
+    assert "| test Spearman " in text
+    assert f"{found.low:.4f} to {found.high:.4f}" in text
     assert json.loads(as_json(summary))["metrics"]["test.spearman"]["values"]["seed_1"] == 0.79
 
 
@@ -64,7 +69,9 @@ def test_summary(record: Record) -> None:
 def test_other_differences_are_refused(
     record: Record, changes: dict[str, Any], message: str
 ) -> None:
-    """Every parameter that differs is shown with both values; other data under the same name are noticed."""
+    """Every parameter that differs is shown with both values; other data under the same name are
+    noticed.
+    """
     settings = {"seed": 2, **changes}
     with pytest.raises(UserError, match=message):
         check_only_seeds_differ({"a": seeded(record, 1), "b": seeded(record, **settings)})

@@ -26,7 +26,9 @@ def test_workspace(tmp_path: Path) -> None:
 
 
 def test_a_revision_without_its_cache(repository: Path) -> None:
-    """What Git holds is read; a file and a folder's list that DVC's cache lacks are missing, whatever DVC raises."""
+    """What Git holds is read; a file and a folder's list that DVC's cache lacks are missing,
+    whatever DVC raises.
+    """
     (repository / layout.PARAMS).write_text("changed since")
     files = RunFiles.revision(repository, "HEAD")
     assert b"base_model" in files.read(layout.PARAMS)

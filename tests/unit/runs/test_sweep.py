@@ -19,15 +19,14 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_plan(root: Path) -> None:
-    """Names, overrides and the parameters that will be recorded; several keys give every combination."""
+    """Names, overrides and the parameters that will be recorded; several keys give every
+    combination.
+    """
     (one, two) = plan(root, ["train.regularizer_weight=1e-3,3e-3"])
-    assert one.name == "regularizer_weight-0.001" and one.overrides == [
-        "train.regularizer_weight=0.001"
-    ]
-    assert (
-        two.params["train.regularizer_weight"] == 3e-3
-        and one.params["train.epochs"] == two.params["train.epochs"]
-    )
+    assert one.name == "regularizer_weight-0.001"
+    assert one.overrides == ["train.regularizer_weight=0.001"]
+    assert two.params["train.regularizer_weight"] == 3e-3
+    assert one.params["train.epochs"] == two.params["train.epochs"]
     names = [
         one.name for one in plan(root, ["train.seed=range(1,3)", "evaluate.max_active_dims=4,8"])
     ]
@@ -55,12 +54,14 @@ def test_plans_that_are_refused(root: Path, assignments: list[str], message: str
 
 def test_no_parameters(tmp_path: Path) -> None:
     """It says which file is missing."""
-    with pytest.raises(UserError, match="params.yaml not found"):
+    with pytest.raises(UserError, match=r"params.yaml not found"):
         plan(tmp_path, ["train.seed=1,2"])
 
 
 def test_what_is_there_is_not_run_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An experiment of the same name, commit and parameters is kept; of others it is refused; what fails is named."""
+    """An experiment of the same name, commit and parameters is kept; of others it is refused; what
+    fails is named.
+    """
     commands: list[tuple[str, ...]] = []
     monkeypatch.setattr(
         sweep, "_dvc", lambda root, progress, *arguments: commands.append(arguments)

@@ -24,7 +24,7 @@ def test_nothing_to_verify(repository: Path) -> None:
     run(["git", "rm", "-q", "--cached", "dvc.lock"], repository)
     run(["git", "commit", "-qm", "no results"], repository)
     assert (repository / "dvc.lock").exists()
-    with pytest.raises(UserError, match="no dvc.lock is committed"):
+    with pytest.raises(UserError, match=r"no dvc.lock is committed"):
         reproduced(repository)
 
 

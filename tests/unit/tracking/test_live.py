@@ -21,8 +21,13 @@ def test_tracking_that_is_off() -> None:
 
 
 def test_the_training_imports_no_mlflow() -> None:
-    """Its end of the pipe does without, and so does everything else that the command line imports at once."""
-    code = "import sys, splade_sts.cli, splade_sts.tracking.live, splade_sts.tracking.sync; print('mlflow' in sys.modules, 'torch' in sys.modules)"
+    """Its end of the pipe does without, and so does everything else that the command line imports
+    at once.
+    """
+    code = (
+        "import sys, splade_sts.cli, splade_sts.tracking.live, splade_sts.tracking.sync\n"
+        "print('mlflow' in sys.modules, 'torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

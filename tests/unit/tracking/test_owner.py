@@ -5,12 +5,16 @@ from splade_sts.tracking.owner import alive, owner
 
 
 def test_owner() -> None:
-    """A process that lives, one that is gone, another one under its number, and one of another machine."""
+    """A process that lives, one that is gone, another one under its number, and one of another
+    machine.
+    """
     machine, pid, created = owner().split(":")
-    assert pid == str(os.getpid()) and alive(owner())
+    assert pid == str(os.getpid())
+    assert alive(owner())
     done = subprocess.Popen(["true"])
     done.wait()
-    assert not alive(f"{machine}:{done.pid}:{created}") and not alive(f"{machine}:{pid}:1.00")
+    assert not alive(f"{machine}:{done.pid}:{created}")
+    assert not alive(f"{machine}:{pid}:1.00")
     assert alive(f"another:{pid}:1.00")
     zombie = subprocess.Popen(["true"])
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)

@@ -37,11 +37,9 @@ def test_metrics_are_grouped() -> None:
 def test_points() -> None:
     """Without the step, and without what is not known."""
     values = view.point_values(TRAINING[1])
-    assert (
-        values["train/loss"] == 0.5
-        and values["train/epoch"] == 0.5
-        and "train/gradient_norm" not in values
-    )
+    assert values["train/loss"] == 0.5
+    assert values["train/epoch"] == 0.5
+    assert "train/gradient_norm" not in values
     assert (
         view.point_values(ValidationPoint(3, 1.0, 0.1, 0.2, 9.0, 0.9))["validation/spearman"] == 0.2
     )
@@ -64,11 +62,11 @@ def test_note(changed: dict[str, tuple[Any, Any]] | None, expected: str | None) 
     assert comparison is not None
     said = verdict(comparison)
     note = view.note(said, changed, "reports/comparison.html")
-    assert note.startswith(said) and note.endswith(
-        "The report is the artifact `reports/comparison.html`."
-    )
+    assert note.startswith(said)
+    assert note.endswith("The report is the artifact `reports/comparison.html`.")
     if expected is None:
-        assert "parameters" not in note and view.note(None, None, None) == ""
+        assert "parameters" not in note
+        assert view.note(None, None, None) == ""
     else:
         assert expected in note
 
@@ -76,19 +74,21 @@ def test_note(changed: dict[str, tuple[Any, Any]] | None, expected: str | None) 
 def test_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a run comes from, for MLflow's own columns; also for a user without a name."""
     tags = view.mlflow_tags({"git.commit": "c" * 40, "dvc.experiment": "bold-name"}, "note")
-    assert (
-        tags["mlflow.source.name"] == "dvc exp run bold-name"
-        and tags["mlflow.source.git.commit"] == "c" * 40
-    )
+    assert tags["mlflow.source.name"] == "dvc exp run bold-name"
+    assert tags["mlflow.source.git.commit"] == "c" * 40
     monkeypatch.setattr("getpass.getuser", lambda: {}["nobody"])
     tags = view.mlflow_tags({"git.commit": "c" * 40}, "note")
-    assert tags["mlflow.source.name"] == "dvc repro" and tags["mlflow.user"] == "unknown"
-    assert tags["mlflow.source.type"] == "LOCAL" and tags["mlflow.note.content"] == "note"
+    assert tags["mlflow.source.name"] == "dvc repro"
+    assert tags["mlflow.user"] == "unknown"
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert tags["mlflow.note.content"] == "note"
 
 
 def test_runs_page() -> None:
     """The table of runs of a training, with our columns, not the page of traces."""
     page = view.runs_page("3")
-    assert page.startswith("/#/experiments/3/runs?") and "workflowType=machine_learning" in page
+    assert page.startswith("/#/experiments/3/runs?")
+    assert "workflowType=machine_learning" in page
     state = view.experiment_tags()["mlflow.sharedViewState.results"]
-    assert "viewStateShareKey=results" in page and json.loads(state)["selectedColumns"]
+    assert "viewStateShareKey=results" in page
+    assert json.loads(state)["selectedColumns"]

@@ -54,7 +54,7 @@ def test_the_fingerprint(tmp_path, monkeypatch):
 
 
 def test_which_checkpoints_are_cleared(tmp_path):
-    """Those of trainings that are done and those long given up; never what another process holds."""
+    """Those of trainings that are done or long given up; never what another process holds."""
     folder = tmp_path / "checkpoints"
     for name in ("done", "done too", "recent", "old", "held"):
         (folder / name).mkdir(parents=True)

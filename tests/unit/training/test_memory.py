@@ -7,7 +7,7 @@ from splade_sts.training import memory
 
 
 def test_saving_memory_changes_no_gradient(tiny_splade, monkeypatch):
-    """The same gradients, dropout included, whether activations and freed memory are kept or not."""
+    """The same, dropout included, whether activations and freed memory are kept or not."""
     found = []
     for kept in (10**6, 1):
         for limit in ("KEPT_TOKENS", "GIVEN_BACK_TOKENS", "GIVEN_BACK_WEIGHTS"):

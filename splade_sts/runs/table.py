@@ -1,0 +1,203 @@
+"""The table of runs: what each is, what differs, and what came out."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from splade_sts import layout
+from splade_sts.comparison.statistics import Estimate
+from splade_sts.errors import UserError
+from splade_sts.git import git
+from splade_sts.report import names
+from splade_sts.runs.experiments import experiments
+from splade_sts.runs.record import COMPARISON, FREE_PARAMS, Record, collect
+from splade_sts.runs.source import RunFiles
+from splade_sts.text import markdown_table
+
+MOST_COMMITS = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run.
+
+    Attributes:
+        run: name of the DVC experiment, or the commit.
+        differs: its values of the parameters in which the shown runs differ.
+        validation_spearman: of the fine-tuned model.
+        test_spearman: the same on test, the number to report; `low` and `high` bound it, None where
+            its evidence is not in DVC's cache.
+        test_active_dims, test_flops: of the fine-tuned model on test.
+        gain: fine-tuned minus base in test Spearman, with its interval `gain_low` to `gain_high`.
+        verdict: `raised`, `lowered`, or `no significant difference`: whether that interval holds
+            zero.
+    """
+
+    run: str
+    differs: dict[str, Any]
+    validation_spearman: float
+    test_spearman: float
+    low: float | None
+    high: float | None
+    test_active_dims: float
+    test_flops: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The runs, newest commit first and then experiments; `left_out` says which have no results of
+    this version.
+    """
+
+    rows: tuple[Row, ...]
+    left_out: dict[str, str]
+    without_evidence: tuple[str, ...]
+
+
+def known_runs(root: Path) -> dict[str, str]:
+    """The commits of the current branch that changed dvc.lock, at most `MOST_COMMITS`, and all DVC
+    experiments.
+
+    Returns:
+        Name to Git revision.
+    """
+    commits = git(
+        root, "rev-list", f"--max-count={MOST_COMMITS}", "HEAD", "--", str(layout.LOCK)
+    ).split()
+    found = {commit[:7]: commit for commit in commits}
+    return found | {name: experiment.revision for name, experiment in experiments(root).items()}
+
+
+def table(root: Path, names_of_runs: Sequence[str] = ()) -> Table:
+    """The table of some runs, or of all `known_runs`.
+
+    Args:
+        root: the project's root.
+        names_of_runs: DVC experiments and Git revisions; none for all that are known.
+
+    Raises:
+        UserError: a run that is named is not there or has no results, or nothing has results.
+    """
+    known = known_runs(root)
+    wanted = {name: known.get(name, name) for name in names_of_runs} or known
+    records: dict[str, Record] = {}
+    left_out: dict[str, str] = {}
+    for name, revision in wanted.items():
+        try:
+            records[name] = collect(RunFiles.revision(root, revision), cached=(COMPARISON,))
+        except FileNotFoundError as error:
+            left_out[name] = (
+                f"the pipeline has not run to its end there ({error.filename} is missing)"
+            )
+        except UserError as error:
+            left_out[name] = str(error).splitlines()[0]
+    if names_of_runs and left_out:
+        raise UserError("; ".join(f"{name}: {why}" for name, why in left_out.items()))
+    if not records:
+        raise UserError(
+            "no run has results yet: run dvc repro and commit dvc.lock, params.yaml and metrics, "
+            "or run an experiment "
+            "with dvc exp run"
+        )
+    varied = varied_params(list(records.values()))
+    rows = tuple(_row(name, record, varied) for name, record in records.items())
+    return Table(
+        rows, left_out, tuple(name for name, record in records.items() if record.comparison is None)
+    )
+
+
+def varied_params(records: Sequence[Record]) -> list[str]:
+    """The parameters in which runs differ, without those that no result depends on."""
+    every = sorted(
+        {name for record in records for name in record.params if not name.startswith(FREE_PARAMS)}
+    )
+    return [
+        name for name in every if len({repr(record.params.get(name)) for record in records}) > 1
+    ]
+
+
+def _row(name: str, record: Record, varied: list[str]) -> Row:
+    metrics = record.metrics
+    interval: Estimate | None = None
+    if record.comparison is not None:
+        interval = record.comparison.splits["test"].spearman.finetuned
+    low, high = (metrics[f"comparison.test.spearman_gain_{bound}"] for bound in ("low", "high"))
+    return Row(
+        run=name,
+        differs={key: record.params.get(key) for key in varied},
+        validation_spearman=metrics["finetuned.validation.spearman"],
+        test_spearman=metrics["finetuned.test.spearman"],
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        test_active_dims=metrics["finetuned.test.active_dims"],
+        test_flops=metrics["finetuned.test.flops"],
+        gain=metrics["comparison.test.spearman_gain"],
+        gain_low=low,
+        gain_high=high,
+        verdict="raised" if low > 0 else "lowered" if high < 0 else "no significant difference",
+    )
+
+
+def as_text(found: Table) -> str:
+    """The table for a terminal."""
+    headers = [
+        "run",
+        "differs in",
+        "validation",
+        "test Spearman",
+        "dims",
+        "FLOPs",
+        "gain on test",
+        "test Spearman was",
+    ]
+    rows = []
+    for row in found.rows:
+        differs = ", ".join(
+            f"{key.rsplit('.', 1)[-1]}={_shown(value)}" for key, value in row.differs.items()
+        )
+        interval = (
+            "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
+        )
+        rows.append(
+            [
+                row.run,
+                differs or "–",
+                f"{row.validation_spearman:.4f}",
+                f"{row.test_spearman:.4f}{interval}",
+                names.number("active_dims", row.test_active_dims),
+                f"{row.test_flops:.2f}",
+                f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]",
+                row.verdict,
+            ]
+        )
+    return markdown_table(headers, rows, labels=2)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_json(found: Table) -> str:
+    """`[{run, differs: {parameter: value}, test_spearman, ...}]`."""
+    return json.dumps([asdict(row) for row in found.rows], indent=2, ensure_ascii=False)
+
+
+def as_csv(found: Table) -> str:
+    """The same with a column for each parameter that differs."""
+    rows = []
+    for row in found.rows:
+        values = asdict(row)
+        rows.append({"run": values.pop("run"), **values.pop("differs"), **values})
+    content = io.StringIO()
+    writer = csv.DictWriter(content, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()

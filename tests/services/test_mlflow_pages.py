@@ -1,0 +1,80 @@
+"""MLflow's pages in headless Chromium."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from splade_sts.tracking import view
+from splade_sts.tracking.start import start_mlflow
+from tests.support.mlflow_runs import EXPERIMENT, mlflow_server
+from tests.support.records import run_record
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver"),
+]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1400,1000"
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def test_mlflow_pages(
+    browser: webdriver.Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page that `ui` names is the table of runs with our columns; two runs are compared in
+    sections of charts.
+    """
+    uri = f"sqlite:///{tmp_path / 'server.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    start_mlflow()
+    from splade_sts.tracking.store import Store
+
+    record, store = run_record(), Store.open(tmp_path, EXPERIMENT)
+    first, _ = store.write(record, "first-run", {})
+    second = store.client.create_run(store.experiment_id, run_name="second-run").info.run_id
+    points = [(point.step, view.point_values(point)) for point in record.points]
+    store.log_points(second, points, int(time.time() * 1000))
+    store.client.set_terminated(second)
+    with mlflow_server(tmp_path, uri) as (address, _):
+        wait = WebDriverWait(browser, 60)
+        browser.get(address + view.runs_page(store.experiment_id))
+        texts = ("first-run", "second-run", "finetuned_spearman", "test_spearman_gain")
+        wait.until(lambda b: all(text in b.page_source for text in texts))
+        assert "machine_learning" in browser.current_url
+        assert "traces" not in browser.current_url
+        # the page does not leave a shared view where only the part behind # changes
+        browser.get("about:blank")
+        browser.get(
+            f"{address}/#/compare-runs?runs={json.dumps([first, second])}"
+            f"&experiments={json.dumps([store.experiment_id])}"
+        )
+        wait.until(
+            lambda b: "second-run" in b.page_source and "validation/spearman" in b.page_source
+        )
+        browser.get("about:blank")
+        browser.get(f"{address}/#/experiments/{store.experiment_id}/runs?compareRunsMode=CHART")
+        drawn = ".js-plotly-plot .trace, .js-plotly-plot .point"
+        wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, drawn))
+        shown = browser.find_element(By.TAG_NAME, "body").text
+        assert all(section in shown for section in ("train", "validation", "test", "evidence"))

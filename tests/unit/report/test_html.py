@@ -1,0 +1,43 @@
+"""The HTML report, without a browser; tests/services/test_report.py looks at it with one."""
+
+from html.parser import HTMLParser
+
+from splade_sts.comparison.changed import changed_pairs
+from splade_sts.report.html import html_report
+from splade_sts.report.pictures import Picture
+from tests.support.results import BASE, FINETUNED, comparison_of, repeated, setting
+
+PICTURE = Picture("p", "Title <x>", 'What "it" shows', b"light", b"dark")
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the addresses in it."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "href")]
+
+
+def test_one_file_without_anything_from_outside():
+    """Pictures are in it, in both themes; text of the data is no element."""
+    page = html_report(
+        comparison_of(repeated(BASE), repeated(FINETUNED)),
+        {"test": changed_pairs(BASE, FINETUNED, 4)},
+        [PICTURE],
+        setting(**{"data.path": "<script>alert(2)</script>"}),
+    )
+    found = Page(page)
+    assert found.addresses == [
+        "data:image/png;base64,ZGFyaw==",
+        "data:image/png;base64,bGlnaHQ=",
+    ]
+    assert "script" not in found.elements
+    assert page.count("&lt;script&gt;") == 2
+    assert "What &#34;it&#34; shows" in page
+    assert "Pairs in two splits: train and test 2." in page

@@ -1,0 +1,80 @@
+"""What is said of a machine that refuses, and what no message may hold."""
+
+import errno
+
+import pytest
+
+from splade_sts.errors import SECRETS, disk_problem, memory_problem, without_secrets
+
+
+def test_secrets_are_taken_out(monkeypatch):
+    """Credentials in URLs and the values of the environment variables that hold them."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert (
+        without_secrets(
+            "GET https://me:pa@ss@host.example/x?y=1 (hf_secret) postgresql://u:p@h/db and mail "
+            "a@b.example http://h/@x"
+        )
+        == "GET https://…@host.example/x?y=1 (…) postgresql://…@h/db and mail a@b.example http://h/@x"
+    )
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_variable(monkeypatch, name):
+    """An empty one hides nothing."""
+    monkeypatch.setenv(name, "")
+    assert without_secrets("text") == "text"
+    monkeypatch.setenv(name, "ex")
+    assert without_secrets("text") == "t…t"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "free some space and run again"),
+        (OSError(errno.EACCES, "Permission denied", "x"), "make it accessible and run again"),
+        (OSError(errno.EROFS, "Read-only file system"), "make the folder writable and run again"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "free some space"),
+        (RuntimeError("[enforce fail at inline_container.cc:672]\nmore"), "free some space"),
+        (OSError(errno.ENOENT, "No such file"), None),
+        (RuntimeError("something else"), None),
+    ],
+)
+def test_disk_problems(error, remedy):
+    """Python's own errors, and what the writers of models make of them."""
+    found = disk_problem(error)
+    assert found is None if remedy is None else remedy in found
+    assert found is None or "\n" not in found
+
+
+class OutOfMemoryError(RuntimeError):
+    """As PyTorch's on a GPU is called."""
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (MemoryError(), "MemoryError"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "allocate"),
+        (RuntimeError("can't start new thread"), "thread"),
+        (RuntimeError("mmap failed (os error 12)"), "os error 12"),
+        (OutOfMemoryError("CUDA out of memory.\nTried to"), "CUDA out of memory."),
+        (caused(ValueError("cannot load"), MemoryError("7 GiB")), "7 GiB"),
+        (ValueError("something else"), None),
+    ],
+)
+def test_memory_problems(error, found):
+    """Python, the system and the libraries; also where another error was made of it."""
+    said = memory_problem(error)
+    if found is None:
+        assert said is None
+    else:
+        assert said.startswith(f"not enough memory ({found}") or found in said
+        assert "make the batches smaller" in said
+        assert "\n" not in said
