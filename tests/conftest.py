@@ -1,4 +1,6 @@
-"""Small data, tiny models and a project that has run: made once, shared by all tests and all of pytest's workers."""
+"""Small data, tiny models and a project that has run: made once, shared by all tests and all of
+pytest's workers.
+"""
 
 import os
 import shutil
@@ -19,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say where the server of commands listens: to this process, and to the workers that it starts."""
+    """Say where the server of commands listens, to this process and to the workers it starts."""
     if not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="tests-")
         os.environ[SOCKET], os.environ[PYTEST] = f"{folder}/server", str(os.getpid())
@@ -86,7 +88,9 @@ STAGES = [
 
 @pytest.fixture(scope="session")
 def project(shared, tiny_bert, pairs) -> Path:
-    """The project of `make_project` after `dvc repro`, committed; not to be changed, see `copy_project`."""
+    """The project of `make_project` after `dvc repro`, committed; not to be changed, see
+    `copy_project`.
+    """
 
     def make(folder: Path) -> None:
         make_project(folder, tiny_bert, pairs)

@@ -50,6 +50,21 @@ def tag_entities(tags: dict[str, str]) -> list[RunTag]:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What became of a record.
+
+    Attributes:
+        run_id: of its run.
+        new: whether anything was written.
+        missing: what the run lacks, see `splade_sts.runs.record.Record`.
+    """
+
+    run_id: str
+    new: bool
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Store:
     """An experiment in the MLflow store of the project at `root`."""
 
@@ -89,7 +104,7 @@ class Store:
             (run for run in runs if (run.data.tags.get(COMPLETE_TAG) == "true") == complete), None
         )
 
-    def write(self, record: Record, name: str, tags: dict[str, str]) -> tuple[str, bool]:
+    def write(self, record: Record, name: str, tags: dict[str, str]) -> Written:
         """Make MLflow hold `record` as one complete run.
 
         The run that the training opened is completed; where there is none (the training came from
@@ -100,15 +115,14 @@ class Store:
             record: the record.
             name: of a run that has to be made.
             tags: of the run, besides those of the record.
-
-        Returns:
-            The run's id, and whether anything was written.
         """
         run = self.find_run(TRAINING_TAG, record.training_id, complete=False)
         if run is None:
             known = self.find_run(RECORD_TAG, record.id, complete=True)
-            if known is not None and (record.missing or not known.data.tags.get(MISSING_TAG)):
-                return known.info.run_id, False
+            if known is not None and MISSING_TAG not in known.data.tags:
+                return Written(known.info.run_id, False, ())
+            if known is not None and record.missing:
+                return Written(known.info.run_id, False, record.missing)
             run = known or self.client.create_run(self.experiment_id, run_name=name)
         run_id, now = run.info.run_id, run.info.start_time
         self.log_points(run_id, self._not_held(run_id, record.points), now)
@@ -127,7 +141,7 @@ class Store:
                     **record.tags,
                     TRAINING_TAG: record.training_id,
                     RECORD_TAG: record.id,
-                    MISSING_TAG: ", ".join(record.missing),
+                    **({MISSING_TAG: ", ".join(record.missing)} if record.missing else {}),
                 }
             ),
         )
@@ -135,9 +149,11 @@ class Store:
             run_id, datasets=[_dataset_input(dataset) for dataset in record.datasets]
         )
         self._log_artifacts(run_id, record.artifacts)
+        if not record.missing and MISSING_TAG in run.data.tags:
+            self.client.delete_tag(run_id, MISSING_TAG)
         self.client.set_tag(run_id, COMPLETE_TAG, "true")
         self.client.set_terminated(run_id, status="FINISHED")
-        return run_id, True
+        return Written(run_id, True, record.missing)
 
     def log_points(
         self, run_id: str, points: Sequence[tuple[int, dict[str, float]]], timestamp: int

@@ -34,7 +34,7 @@ class Synced:
         name: the place.
         run_id: of the MLflow run; None where the record cannot be read.
         written: whether anything was written.
-        missing: what the record lacks.
+        missing: what the run lacks.
         problem: why the record cannot be read.
     """
 
@@ -72,10 +72,10 @@ def write(record: Record, experiment: str, model: Path | None = None) -> tuple[s
     store = Store.open(root, experiment)
     store.settle()
     tags = git_tags(root)
-    run_id, written = store.write(record, run_name(tags), shown_tags(root, record, tags))
-    if model is not None and written:
-        store.log_model(run_id, model, experiment)
-    return run_id, written
+    done = store.write(record, run_name(tags), shown_tags(root, record, tags))
+    if model is not None and done.new:
+        store.log_model(done.run_id, model, experiment)
+    return done.run_id, done.new
 
 
 def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
@@ -116,10 +116,9 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
             except UserError as error:  # a commit of another version of this project, say
                 done.append(Synced(place.name, None, False, problem=str(error)))
                 continue
-            run_id, written = store.write(
-                record, run_name(place.tags), shown_tags(root, record, place.tags)
-            )
-            done.append(Synced(place.name, run_id, written, record.missing))
+            tags = shown_tags(root, record, place.tags)
+            written = store.write(record, run_name(place.tags), tags)
+            done.append(Synced(place.name, written.run_id, written.new, written.missing))
     except MlflowException as error:
         raise UserError(
             f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this "

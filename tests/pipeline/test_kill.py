@@ -72,19 +72,21 @@ def trainer(project: Path) -> int:
     return int(lock.read_text())
 
 
-def wait_for(found: Callable[[], Any], process: Popen[str] | None = None) -> Any:
-    """What `found` gives once it gives something, while `process` runs."""
+def wait_for(
+    found: Callable[[], Any], process: Popen[str] | None = None, pause: float = 0.002
+) -> Any:
+    """What `found` gives once it gives something, while `process` runs; asked every `pause`."""
     deadline = time.monotonic() + 120
     while not (value := found()):
         assert time.monotonic() < deadline, "waited for too long"
         if process is not None and process.poll() is not None:
             pytest.fail(f"ended with {process.returncode}: {process.communicate()[0]}")
-        time.sleep(0.002)
+        time.sleep(pause)
     return value
 
 
 def test_killed_stage_and_killed_dvc(copy, calm):
-    """kill -9 as a checkpoint is written, SIGTERM, Ctrl-C, and dvc killed above its stage."""
+    """SIGKILL as a checkpoint is written, SIGTERM, Ctrl-C, and dvc killed above its stage."""
     seen: set[Path] = set()
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         resumes = bool(whole(copy))
@@ -155,11 +157,11 @@ def test_killed_experiments(queue, calm):
     enqueue(queue, "resumed")
     wait_for(lambda: whole(queue) - first)
     os.kill(trainer(queue), signal.SIGKILL)
-    wait_for(lambda: "Failed" in dvc(queue, "queue", "status").stdout)
+    wait_for(lambda: "Failed" in dvc(queue, "queue", "status").stdout, pause=0.5)
     assert "resuming from" in dvc(queue, "queue", "logs", "resumed").stdout
 
     enqueue(queue, "again")
-    wait_for(lambda: "Success" in dvc(queue, "queue", "status").stdout)
+    wait_for(lambda: "Success" in dvc(queue, "queue", "status").stdout, pause=0.5)
     assert "resuming from" in dvc(queue, "queue", "logs", "again").stdout
     assert outputs(queue) == before
     dvc(queue, "exp", "apply", "again")

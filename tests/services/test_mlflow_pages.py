@@ -51,7 +51,7 @@ def test_mlflow_pages(
     from splade_sts.tracking.store import Store
 
     record, store = run_record(), Store.open(tmp_path, EXPERIMENT)
-    first, _ = store.write(record, "first-run", {})
+    first = store.write(record, "first-run", {}).run_id
     second = store.client.create_run(store.experiment_id, run_name="second-run").info.run_id
     points = [(point.step, view.point_values(point)) for point in record.points]
     store.log_points(second, points, int(time.time() * 1000))
@@ -65,16 +65,14 @@ def test_mlflow_pages(
         assert "traces" not in browser.current_url
         # the page does not leave a shared view where only the part behind # changes
         browser.get("about:blank")
-        browser.get(
-            f"{address}/#/compare-runs?runs={json.dumps([first, second])}"
-            f"&experiments={json.dumps([store.experiment_id])}"
-        )
-        wait.until(
-            lambda b: "second-run" in b.page_source and "validation/spearman" in b.page_source
-        )
+        compared = f"runs={json.dumps([first, second])}&experiments={json.dumps(['1'])}"
+        browser.get(f"{address}/#/compare-runs?{compared}")
+        texts = ("second-run", "evidence/test_spearman_gain")
+        wait.until(lambda b: all(text in b.page_source for text in texts))
         browser.get("about:blank")
-        browser.get(f"{address}/#/experiments/{store.experiment_id}/runs?compareRunsMode=CHART")
+        page = f"{address}/#/experiments/{store.experiment_id}/runs?compareRunsMode=CHART"
+        browser.get(f"{page}&workflowType=machine_learning")
         drawn = ".js-plotly-plot .trace, .js-plotly-plot .point"
         wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, drawn))
-        shown = browser.find_element(By.TAG_NAME, "body").text
-        assert all(section in shown for section in ("train", "validation", "test", "evidence"))
+        sections = [f">{name}</div>" for name in ("evidence", "test", "train", "validation")]
+        wait.until(lambda b: all(section in b.page_source for section in sections))

@@ -77,7 +77,9 @@ def attacked(found: Predictions) -> Predictions:
     """With an attack in every sentence and term."""
     texts = [ATTACKS[row % len(ATTACKS)] for row in range(len(found.cosine))]
     pairs = replace(found.pairs, sentence1=texts, sentence2=texts[::-1])
-    terms = [[(text, share) for _, share in row] for text, row in zip(texts, found.terms, strict=True)]
+    terms = [
+        [(text, share) for _, share in row] for text, row in zip(texts, found.terms, strict=True)
+    ]
     return replace(found, pairs=pairs, terms=terms)
 
 

@@ -187,13 +187,16 @@ def test_a_record_becomes_one_complete_run(workspace: Path) -> None:
     bare = replace(
         record, artifacts={}, missing=("reports", "evidence/comparison.json"), comparison=None
     )
-    run_id, written = store.write(bare, "name", shown_tags(workspace, bare, tags))
-    assert written
-    assert store.write(bare, "name", tags) == (run_id, False)
+    first = store.write(bare, "name", shown_tags(workspace, bare, tags))
+    assert first.new
+    run_id = first.run_id
+    assert store.write(bare, "name", tags) == replace(first, new=False)
     note = store.client.get_run(run_id).data.tags["mlflow.note.content"]
     assert note == "The parameters are the committed ones."
-    assert store.write(record, "name", shown_tags(workspace, record, tags)) == (run_id, True)
-    assert store.write(record, "name", tags) == (run_id, False)
+    complete = store.write(record, "name", shown_tags(workspace, record, tags))
+    assert complete == replace(first, missing=())
+    for again in (record, bare):
+        assert store.write(again, "name", tags) == replace(complete, new=False)
     (found,) = runs(workspace)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "name"
@@ -217,9 +220,9 @@ def test_a_record_becomes_one_complete_run(workspace: Path) -> None:
     assert {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()} == set(
         record.artifacts
     )
-    other, written = store.write(replace(record, id="other"), "other", tags)
-    assert written
-    assert other != run_id
+    other = store.write(replace(record, id="other"), "other", tags)
+    assert other.new
+    assert other.run_id != run_id
 
 
 def test_the_run_of_a_training_is_completed(workspace: Path) -> None:
@@ -229,13 +232,13 @@ def test_the_run_of_a_training_is_completed(workspace: Path) -> None:
     train(workspace, "exit").communicate(timeout=60)
     (live,) = wait_for_end(workspace, 1)
     record, store = replace(run_record(), training_id="training"), open_store(workspace)
-    run_id, written = store.write(record, "name", {})
-    assert written
-    assert run_id == live.info.run_id
+    written = store.write(record, "name", {})
+    assert written.new
+    assert written.run_id == live.info.run_id
     (found,) = runs(workspace)
     assert found.data.metrics["train/seconds"] == 1.5
     assert found.data.metrics["validation/spearman"] == 0.4
-    history = store.client.get_metric_history(run_id, "train/loss")
+    history = store.client.get_metric_history(live.info.run_id, "train/loss")
     assert sorted(point.step for point in history) == [1, 2, 3, 4]
     assert found.data.params["train.seed"] == "1"
 

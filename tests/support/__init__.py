@@ -1,1 +1,3 @@
-"""What tests share: tiny models and data, projects to run, commands, a server that starts stages quickly."""
+"""What tests share: tiny models and data, projects to run, commands, a server that starts stages
+quickly.
+"""

@@ -1,8 +1,10 @@
-"""Starting commands as a user would: in an environment without surprises, and without importing everything anew.
+"""Starting commands as a user would: in an environment without surprises, and without importing
+everything anew.
 
-Where a command is `python`, PATH decides what that is: by default tests/support/bin/python, which has the command run in
-a process that tests/support/forkserver.py forks; with `real=True` this interpreter. Take the real one where the process is
-the point: where it is killed, limited, run by somebody else or looked for among all processes.
+Where a command is `python`, PATH decides what that is: by default tests/support/bin/python, which
+has the command run in a process that tests/support/forkserver.py forks; with `real=True` this
+interpreter. Take the real one where the process is the point: where it is killed, limited, run by
+somebody else or looked for among all processes.
 """
 
 import os
@@ -21,9 +23,11 @@ SOCKET, PYTEST = "TESTS_SERVER", "TESTS_PID"
 
 
 def user_environment(real: bool = False, **changes: str) -> dict[str, str]:
-    """As a user would have it: scripts of this interpreter first on PATH, nobody's Git settings, no network.
+    """As a user would have it: scripts of this interpreter first on PATH, nobody's Git settings, no
+    network.
 
-    With one thread for each computation: two processes with two threads each, on two cores, wait for each other.
+    With one thread for each computation: two processes with two threads each, on two cores, wait
+    for each other.
     """
     people = [
         f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")
@@ -44,12 +48,14 @@ def user_environment(real: bool = False, **changes: str) -> dict[str, str]:
 
 
 def start_server() -> None:
-    """Start the server of this run of pytest, if nobody has yet; it is of use once its socket is there."""
+    """Start the server of this run of pytest, if nobody has yet; it is of use once its socket is
+    there.
+    """
     socket = Path(os.environ[SOCKET])
     with FileLock(socket.with_suffix(".lock")):
         if (log := socket.with_suffix(".log")).exists():
             return
-        with open(log, "w", encoding="utf-8") as output:
+        with log.open("w", encoding="utf-8") as output:
             subprocess.Popen(
                 [sys.executable, str(SUPPORT / "forkserver.py"), str(socket), os.environ[PYTEST]],
                 env=user_environment(real=True),
@@ -75,7 +81,9 @@ def start(
     environment: dict[str, str] | None = None,
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a command in `user_environment`; its output is captured unless `options` of `Popen` say otherwise."""
+    """Start a command in `user_environment`; its output is captured unless `options` of `Popen` say
+    otherwise.
+    """
     if command[0] == "python" and not real:
         wait_for_server()
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}

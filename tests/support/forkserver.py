@@ -1,13 +1,15 @@
-"""A process that has imported the large libraries and forks one process for each command that shim.py sends it.
+"""A process that has imported the large libraries and forks one process for each command that
+shim.py sends it.
 
-A forked process has nothing of the project in it: its code is imported from its working directory, as `python -m` does.
-Threads are not forked, so the server only imports; it computes nothing.
+A forked process has nothing of the project in it: its code is imported from its working directory,
+as `python -m` does. Threads are not forked, so the server only imports; it computes nothing.
 
 `python forkserver.py SOCKET PID` serves at SOCKET until the process PID ends.
 """
 
 import array
 import atexit
+import contextlib
 import gc
 import importlib
 import marshal
@@ -21,6 +23,7 @@ import threading
 import types
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from shim import early
 
@@ -48,7 +51,9 @@ LIBRARIES = (
 
 @dataclass
 class Request:
-    """What a shim asks for: the arguments of `python`, a working directory, an environment, and its streams 0 to 2."""
+    """What a shim asks for: the arguments of `python`, a working directory, an environment, and its
+    streams 0 to 2.
+    """
 
     connection: socket.socket
     arguments: list[str]
@@ -72,21 +77,21 @@ class Request:
 
     def answer(self, number: int) -> None:
         """Send a number; whoever asked may have been killed."""
-        try:
+        with contextlib.suppress(OSError):
             self.connection.sendall(number.to_bytes(8, "big", signed=True))
-        except OSError:
-            pass
 
 
 def serve(path: str, parent: int, seen: dict[str, str]) -> Request:
-    """Serve until the process `parent` ends; returns in each forked process, with the request that it is for.
+    """Serve until the process `parent` ends; returns in each forked process, with the request that
+    it is for.
 
-    `seen` is the environment that the libraries saw when they were imported; a request with another one is refused.
+    `seen` is the environment that the libraries saw when they were imported; a request with another
+    one is refused.
     """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen(64)
-    os.rename(f"{path}.new", path)
+    Path(f"{path}.new").rename(path)
     events = selectors.DefaultSelector()
     events.register(listener, selectors.EVENT_READ)
     events.register(os.pidfd_open(parent), selectors.EVENT_READ, os._exit)
@@ -128,18 +133,25 @@ def watch(events: selectors.BaseSelector, pid: int, request: Request) -> None:
     events.register(descriptor, selectors.EVENT_READ, ended)
 
 
+def fresh_stream(number: int) -> TextIO:
+    """A standard stream as a fresh interpreter opens it."""
+    mode, errors = "r" if number == 0 else "w", "backslashreplace" if number == 2 else "strict"
+    buffering = 1 if number == 2 or os.isatty(number) else -1
+    return open(number, mode, buffering, "utf-8", errors, closefd=False)
+
+
 def become(request: Request) -> None:
     """Make this process what a fresh `python` in the place of the shim would be."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, descriptor in enumerate(request.streams):
         os.dup2(descriptor, number)
-    os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.__stderr__ = open(
-        2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
-    )
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    os.closerange(3, highest + 1)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = fresh_stream(number)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.folder)
@@ -164,7 +176,7 @@ def execute(arguments: list[str], folder: str) -> None:
 
 
 def finish(arguments: list[str], folder: str) -> None:
-    """`execute`, and end as an interpreter does, without its taking down of all that was imported."""
+    """`execute`, and end as an interpreter does, but leave what was imported as it is."""
     status = 0
     try:
         execute(arguments, folder)

@@ -1,4 +1,6 @@
-"""Copies of this project, with small files and a tiny encoder, in which everything may be run and changed."""
+"""Copies of this project, with small files and a tiny encoder, in which everything may be run and
+changed.
+"""
 
 import shutil
 import sqlite3
@@ -35,7 +37,9 @@ def commit(project: Path, message: str) -> None:
 
 
 def copy_files(folder: Path) -> None:
-    """Write the files of the workspace that Git knows or would add, without results of runs, to `folder`."""
+    """Write the files of the workspace that Git knows or would add, without results of runs, to
+    `folder`.
+    """
     names = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).stdout.splitlines()
     for name in names:
         if (ROOT / name).is_file() and not name.startswith(RESULTS):
@@ -44,7 +48,9 @@ def copy_files(folder: Path) -> None:
 
 
 def write_data(folder: Path, pairs: Pairs) -> None:
-    """Write the 48 `pairs` as CSV files of three splits, with scores from 0 to 5; the splits overlap by 8 pairs."""
+    """Write the 48 `pairs` as CSV files of three splits, with scores from 0 to 5; the splits
+    overlap by 8 pairs.
+    """
     folder.mkdir(parents=True)
     table = pairs.table()
     for split, rows in (
@@ -59,8 +65,8 @@ def write_data(folder: Path, pairs: Pairs) -> None:
 def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None:
     """Write a committed copy of the project whose parameters are tests/support/params.yaml.
 
-    They name small CSV files of `pairs` and the encoder `bert`; `changes` are further ones, as `set_params` takes them.
-    Nothing has run yet.
+    They name small CSV files of `pairs` and the encoder `bert`; `changes` are further ones, as
+    `set_params` takes them. Nothing has run yet.
     """
     copy_files(folder)
     write_params(folder, base_model__source=str(bert), **changes)
@@ -70,7 +76,7 @@ def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None
 
 
 def copy_project(project: Path, folder: Path, *without: str) -> Path:
-    """Copy a project, with what it ran, to `folder`; `without` names (as in `shutil.ignore_patterns`).
+    """Copy a project, with what it ran, to `folder`; `without` names as `shutil.ignore_patterns` has.
 
     Tests that run or change anything do so in a copy: tests in other processes read the original.
     """
@@ -84,6 +90,8 @@ def copy_project(project: Path, folder: Path, *without: str) -> Path:
 
 
 def write_params(folder: Path, **changes: Any) -> None:
-    """Write tests/support/params.yaml with `changes`, as `set_params` takes them, as the params.yaml of `folder`."""
+    """Write tests/support/params.yaml with `changes`, as `set_params` takes them, as the
+    params.yaml of `folder`.
+    """
     shutil.copy(tiny.PARAMS, folder / "params.yaml")
     set_params(folder, **changes)

@@ -1,4 +1,6 @@
-"""Predictions, evaluations and comparisons that no model has made, for tests of what is made of them."""
+"""Predictions, evaluations and comparisons that no model has made, for tests of what is made of
+them.
+"""
 
 from dataclasses import replace
 
@@ -63,7 +65,9 @@ def evaluation(found: Predictions, retrieval: Retrieval | None = None) -> SplitE
 def split_results(
     base: Predictions, finetuned: Predictions, retrieval: tuple[Retrieval, Retrieval] | None = None
 ) -> SplitResults:
-    """The two models' predictions for a split with what belongs to them; word overlap is the only control."""
+    """The two models' predictions for a split with what belongs to them; word overlap is the only
+    control.
+    """
     searched = retrieval or (None, None)
     return SplitResults(
         pairs=base.pairs,
@@ -86,7 +90,8 @@ def comparison_of(
 
 
 def two_genres(count: int = 200) -> SplitResults:
-    """A split of random scores that the fine-tuned model predicts better; the last 20 pairs are of a genre of their own.
+    """A split of random scores that the fine-tuned model predicts better; the last 20 pairs are of
+    a genre of their own.
 
     `jaccard` says nothing, `tfidf` is perfect, `bm25` scores every pair alike.
     """
@@ -122,7 +127,7 @@ VALIDATION_CURVE = [ValidationPoint(step, step / 4, 0.4, 0.1 * step, 9.5, 0.9) f
 
 
 def making(**base: object) -> Making:
-    """How a model was made: from a dense encoder of the Hub, with `base` in its models/base.json."""
+    """How a model was made: from a dense encoder of the Hub; `base` adds to models/base.json."""
     source = {"source": "a/b", "revision": None, "license": "mit", "converted_to_active_dims": 80}
     return Making(
         base={**source, **base},

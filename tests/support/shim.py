@@ -1,8 +1,9 @@
-"""Stands for `python` in the tests: has its command run by forkserver.py, or becomes the real interpreter.
+"""Stands for `python` in the tests: has its command run by forkserver.py, or becomes the real
+interpreter.
 
-It passes on its arguments, working directory, environment and standard streams, forwards Ctrl-C and SIGTERM, and ends
-as the process does that the server forks. Where it is killed, that process works on, as one of a shell's would.
-Started often, it imports little.
+It passes on its arguments, working directory, environment and standard streams, forwards Ctrl-C and
+SIGTERM, and ends as the process does that the server forks. Where it is killed, that process works
+on, as one of a shell's would. Started often, it imports little.
 """
 
 import array
@@ -48,7 +49,9 @@ def forkable(arguments):
 
 
 def connect(arguments):
-    """Have the server fork a process; its pid, and the connection that tells its end. None where it cannot do it."""
+    """Have the server fork a process; its pid, and the connection that tells its end. None where it
+    cannot do it.
+    """
     if not forkable(arguments):
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -56,7 +59,8 @@ def connect(arguments):
         connection.connect(os.environ.get("TESTS_SERVER", ""))
     except OSError:
         return None
-    content = marshal.dumps((arguments, os.getcwd(), dict(os.environ)))
+    folder = os.getcwd()  # noqa: PTH109 (nor is pathlib imported)
+    content = marshal.dumps((arguments, folder, dict(os.environ)))
     streams = array.array("i", [0, 1, 2])
     connection.sendmsg(
         [len(content).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)]
@@ -88,7 +92,7 @@ def main():
     pid, connection = forked
 
     def forward(number, frame=None):
-        try:
+        try:  # noqa: SIM105 (contextlib takes time to import)
             os.kill(pid, number)
         except ProcessLookupError:
             pass

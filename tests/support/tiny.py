@@ -1,4 +1,6 @@
-"""A tiny encoder, small data and the parameters that go with them; nothing here reads the workspace's params.yaml."""
+"""A tiny encoder, small data and the parameters that go with them; nothing here reads the
+workspace's params.yaml.
+"""
 
 import random
 from pathlib import Path
@@ -10,14 +12,14 @@ from splade_sts.data.pairs import Pairs
 
 PARAMS = Path(__file__).with_name("params.yaml")
 WORDS = (
-    "a the man woman dog cat child is are was runs walks sits plays eats sleeps in on at with red blue green "
-    "small big park house street ball car tree guitar piano bread apple river train fast slowly happy old young "
-    "two three"
+    "a the man woman dog cat child is are was runs walks sits plays eats sleeps in on at with red "
+    "blue green small big park house street ball car tree guitar piano bread apple river train "
+    "fast slowly happy old young two three"
 ).split()
 
 
 def tiny_params() -> params.Params:
-    """Parameters for `make_bert` and small files; every value is its own, none is the workspace's."""
+    """Parameters for `make_bert` and small files; no value is the workspace's."""
     return params.load(PARAMS)
 
 
@@ -28,7 +30,7 @@ def train_params(**changes: object) -> params.TrainParams:
 
 
 def make_bert(folder: Path) -> None:
-    """Write a random dense BERT encoder: 2 layers, 32 dimensions, a word-level vocabulary, seed 0."""
+    """Write a random dense BERT encoder: 2 layers, 32 dimensions, a vocabulary of words, seed 0."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -51,7 +53,9 @@ def make_bert(folder: Path) -> None:
 
 
 def make_splade(folder: Path, bert: Path) -> None:
-    """Write the SPLADE model converted from the encoder `bert` on `make_pairs`, with 8 active dimensions wanted."""
+    """Write the SPLADE model converted from the encoder `bert` on `make_pairs`, with 8 active
+    dimensions wanted.
+    """
     from splade_sts.model.conversion import convert_dense
 
     pairs = make_pairs()

@@ -193,7 +193,14 @@ class Reads(ast.NodeVisitor):
     def __init__(self, places: dict[type[BaseModel], str]) -> None:
         self.places = places
         self.names: dict[str, type[BaseModel]] = {}
+        self.constants: dict[str, ast.expr] = {}
         self.found: set[str] = set()
+
+    def visit_Module(self, node: ast.Module) -> None:
+        for part in node.body:
+            if isinstance(part, ast.Assign):
+                self.constants |= {ast.unparse(target): part.value for target in part.targets}
+        self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         outer = dict(self.names)
@@ -250,7 +257,8 @@ class Reads(ast.NodeVisitor):
         if section := self.section(whole):
             place = self.places[section]
             without = [keyword.value for keyword in node.keywords if keyword.arg == left_out]
-            names = [name for value in without for name in excluded(ast.literal_eval(value))]
+            contents = [self.constants.get(ast.unparse(value), value) for value in without]
+            names = [name for value in contents for name in excluded(ast.literal_eval(value))]
             self.found |= below(place).difference(
                 *(below(f"{place}.{name}".removeprefix(".")) for name in names)
             )

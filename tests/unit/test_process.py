@@ -82,7 +82,9 @@ def pins(tmp_path, monkeypatch):
     that pins another one.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("splade_sts.process.version", lambda name: {"a-b": "1.2+cpu", "c": "3"}[name])
+    monkeypatch.setattr(
+        "splade_sts.process.version", lambda name: {"a-b": "1.2+cpu", "c": "3"}[name]
+    )
     layout.MODEL_VERSIONS.write_text("# why\na-b==1.2\n")
     layout.DATA_VERSIONS.write_text("c==3\n")
     return lambda text: layout.DATA_VERSIONS.write_text(text)
@@ -103,7 +105,7 @@ def test_a_package_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     layout.MODEL_VERSIONS.write_text("no-such-package==1\n")
     layout.DATA_VERSIONS.write_text("")
-    with pytest.raises(UserError, match="no-such-package 1 is pinned in .*; installed: missing"):
+    with pytest.raises(UserError, match=r"no-such-package 1 is pinned in .*; installed: missing"):
         check_versions()
 
 

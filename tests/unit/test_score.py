@@ -16,7 +16,7 @@ def test_two_models_as_text(tiny_splade):
 
 
 def test_file_as_json(tiny_splade, tmp_path):
-    """A table of pairs; the shares of the terms sum to the cosine, and a sentence is like itself."""
+    """A table of pairs; the shares of the terms sum to the cosine; a sentence is like itself."""
     file = tmp_path / "pairs.csv"
     file.write_text("sentence1,sentence2\nthe dog runs,the dog runs\nred car,blue car\n")
     result = json.loads(as_json(score([str(tiny_splade)], read_pairs(str(file)))))

@@ -20,7 +20,7 @@ FOLDER = ROOT / "data" / "sample"
 def sample() -> dict[str, list[tuple[str, str, float]]]:
     splits = {}
     for split in layout.SPLITS:
-        with open(FOLDER / f"{split}.csv", newline="", encoding="utf-8") as file:
+        with (FOLDER / f"{split}.csv").open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             splits[split] = [(r["sentence1"], r["sentence2"], float(r["score"])) for r in rows]
     return splits
@@ -62,7 +62,7 @@ def test_only_our_own_files_pass(tmp_path, monkeypatch):
     shutil.copytree(FOLDER, layout.SAMPLE)
     for split in layout.SPLITS:
         assert sample_file(split) == layout.SAMPLE / f"{split}.csv"
-    with open(layout.SAMPLE / "test.csv", "a", encoding="utf-8") as file:
+    with (layout.SAMPLE / "test.csv").open("a", encoding="utf-8") as file:
         file.write("a,b,1\n")
     (layout.SAMPLE / "train.csv").unlink()
     for split in ("train", "test"):

@@ -33,7 +33,7 @@ def by_hand(vectors: dict[str, np.ndarray], pairs: Pairs) -> list[float]:
     values = []
     for query, wanted in relevant_partners(pairs).items():
         others = [sentence for sentence in vectors if sentence != query]
-        order = sorted(others, key=lambda other: -cosine(vectors[query], vectors[other]))[:10]  # noqa: B023
+        order = sorted(others, key=lambda other: -cosine(vectors[query], vectors[other]))[:10]
         hits = [place for place, sentence in enumerate(order, start=1) if sentence in wanted]
         ideal = gain(range(1, min(10, len(wanted)) + 1))
         values.append((1 / hits[0] if hits else 0, gain(hits) / ideal, len(hits) / len(wanted)))

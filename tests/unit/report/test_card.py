@@ -7,7 +7,15 @@ from markdown_it import MarkdownIt
 from splade_sts.comparison.compare import compare
 from splade_sts.report.card import model_card
 from splade_sts.report.verdict import verdict
-from tests.support.results import BASE, BOOTSTRAP, FINETUNED, NOTHING, making, repeated, split_results
+from tests.support.results import (
+    BASE,
+    BOOTSTRAP,
+    FINETUNED,
+    NOTHING,
+    making,
+    repeated,
+    split_results,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +49,7 @@ def test_precision_is_the_one_that_was_used(comparison):
 def test_no_markup_of_others(comparison):
     """A revision from somebody's provenance is text."""
     text = model_card(comparison, making(revision="<script>alert(1)</script>|`x`"))
-    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text.split("---\n", 2)[2])
+    page = (
+        MarkdownIt("commonmark", {"html": True}).enable("table").render(text.split("---\n", 2)[2])
+    )
     assert "<script" not in page

@@ -23,7 +23,10 @@ def test_tables():
         "0.8 to 1.0",
     ]
     assert found.error_by_band["finetuned"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1])
-    assert found.active_dims_histogram[["base", "finetuned"]].to_numpy().sum(axis=0).tolist() == [8, 8]
+    assert found.active_dims_histogram[["base", "finetuned"]].to_numpy().sum(axis=0).tolist() == [
+        8,
+        8,
+    ]
 
 
 def test_pictures(tables):

@@ -20,6 +20,6 @@ def test_a_missing_genre_is_named(tmp_path, monkeypatch):
         BASE.pairs.write(layout.normalized(split))
     with pytest.raises(
         UserError,
-        match="data.columns.genre is 'kind', but data/normalized has no genre for validation",
+        match=r"data\.columns\.genre is 'kind', but data/normalized has no genre for validation",
     ):
         compare.read_results("kind")

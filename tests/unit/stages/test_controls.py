@@ -26,7 +26,9 @@ def test_what_it_writes(tmp_path, monkeypatch, pairs, tiny_bert, dense):
     names = ["jaccard", "tfidf", "bm25"] + ["dense"] * dense
     for split in layout.HELD_OUT:
         assert list(ControlScores.read(layout.CONTROLS / f"{split}.parquet").scores) == names
-    headlines, evidence = (read_json(path("controls")) for path in (layout.metrics, layout.evidence))
+    headlines, evidence = (
+        read_json(path("controls")) for path in (layout.metrics, layout.evidence)
+    )
     assert list(headlines["validation"]) == names
     assert headlines["validation"]["jaccard"] == evidence["validation"]["jaccard"]["spearman"] > 0.9
     assert "jaccard" not in headlines["test"]

@@ -39,7 +39,11 @@ def written() -> dict[str, bytes]:
         ("best.csv", CSV, "no file for split test; tables found: best.csv, train.csv, validation"),
         ("test.csv.gz", gzip.compress(CSV)[:-9], "test.csv.gz is truncated or corrupt"),
         ("test.jsonl", b'{"score": 1}\n{"score": "2"}\n', "values of different types"),
-        ("test.jsonl", b'{"sentence1": "\\ud83d", "score": 1}\n', "test.jsonl holds text that is no Unicode"),
+        (
+            "test.jsonl",
+            b'{"sentence1": "\\ud83d", "score": 1}\n',
+            "test.jsonl holds text that is no Unicode",
+        ),
         ("test.jsonl", b'{"score": 100000000000000000000}\n', "test.jsonl: "),
         ("test.csv", b"a,3,b\n1,2,3,4\n", "test.csv: "),
     ],

@@ -1,7 +1,10 @@
-"""What saves memory changes no number."""
+"""What saves memory changes no number; and what is said where there is none left."""
 
+import numpy as np
+import pytest
 import torch
 
+from splade_sts.errors import memory_problem
 from splade_sts.model.encoder import load_encoder
 from splade_sts.training import memory
 
@@ -25,3 +28,16 @@ def test_saving_memory_changes_no_gradient(tiny_splade, monkeypatch):
         assert len(calls) == (1 if kept > 1 else 2)
     for kept, recomputed in zip(*found, strict=True):
         assert torch.equal(kept, recomputed)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda: torch.empty(2**48), lambda: bytearray(2**60), lambda: np.empty(2**50)]
+)
+def test_memory_that_runs_out(ask):
+    """More than any machine has, asked of PyTorch, Python and NumPy: each is understood."""
+    with pytest.raises((MemoryError, RuntimeError)) as refused:
+        ask()
+    said = memory_problem(refused.value)
+    assert said.startswith("not enough memory (")
+    assert "make the batches smaller" in said
+    assert "\n" not in said
