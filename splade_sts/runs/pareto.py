@@ -297,8 +297,10 @@ def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
             SERIES[(number - 1) % len(SERIES)] if number else (THEMES["light"]["base"], "D")
         )
         parts = [point.splits[split] for point, _ in group.points]
-        below = [0.0 if part.low is None else abs(part.spearman - part.low) for part in parts]
-        above = [0.0 if part.high is None else abs(part.high - part.spearman) for part in parts]
+        below = [0.0 if part.low is None else max(0.0, part.spearman - part.low) for part in parts]
+        above = [
+            0.0 if part.high is None else max(0.0, part.high - part.spearman) for part in parts
+        ]
         axes.errorbar(
             [part.active_dims for part in parts],
             [part.spearman for part in parts],

@@ -107,32 +107,11 @@ def finetune(
             dims, the precision cannot be had, or a checkpoint cannot be written.
     """
     precision = resolve_precision(params.precision)
-    model.model_card_data.generate_widget_examples = False
-    loss = build_loss(model, params)
+    arguments = build_arguments(params, precision, checkpoints)
     with closing(ProgressBar()) as bar:
-
-        def seen(point: Point) -> None:
-            bar.show(point)
-            on_point(point)
-
-        trainer = RecordingTrainer(
-            model=model,
-            args=build_arguments(params, precision, checkpoints),
-            loss=loss,
-            train_dataset=build_dataset(train),
-            evaluator=Validation(validation, params.eval_batch_size, params.target_active_dims),
-            callbacks=[build_schedule(loss, validation, params), StepCallback(), bar],
-            on_point=seen,
-            group_by_length=params.group_by_length,
-        )
-        trainer.remove_callback(PrinterCallback)
-        run(trainer, checkpoints)
-    best_step = trainer.load_best()
-    metrics = metrics_at(trainer.validation_curve, best_step)
-    check_collapse(metrics, SPLIT)
-    if params.target_active_dims is not None:
-        weight = trainer.training_curve[-1].document_regularizer_weight
-        check_reached(metrics.active_dims, params.target_active_dims, weight)
+        trainer = build_trainer(model, train, validation, params, arguments, bar, on_point)
+        run(trainer, last_checkpoint(checkpoints))
+    best_step, metrics = pick_best(trainer, params.target_active_dims)
     return TrainingResult(
         model,
         trainer.training_curve,
@@ -203,6 +182,32 @@ def build_arguments(
     )
 
 
+def build_trainer(
+    model: SparseEncoder,
+    train: Pairs,
+    validation: Pairs,
+    params: TrainParams,
+    arguments: SparseEncoderTrainingArguments,
+    bar: ProgressBar,
+    on_point: OnPoint,
+) -> RecordingTrainer:
+    """The trainer of `model`, whose points go to the bar and to `on_point`."""
+    model.model_card_data.generate_widget_examples = False
+    loss = build_loss(model, params)
+    trainer = RecordingTrainer(
+        model=model,
+        args=arguments,
+        loss=loss,
+        train_dataset=build_dataset(train),
+        evaluator=Validation(validation, params.eval_batch_size, params.target_active_dims),
+        callbacks=[build_schedule(loss, validation, params), StepCallback(), bar],
+        watchers=[bar.show, on_point],
+        group_by_length=params.group_by_length,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def build_dataset(pairs: Pairs) -> Dataset:
     """The columns that the losses read, in the order in which they read them."""
     return Dataset.from_dict(
@@ -210,9 +215,8 @@ def build_dataset(pairs: Pairs) -> Dataset:
     )
 
 
-def run(trainer: RecordingTrainer, checkpoints: Path) -> None:
-    """Train to the last step, from the last whole checkpoint in the folder where there is one."""
-    checkpoint = last_checkpoint(checkpoints)
+def run(trainer: RecordingTrainer, checkpoint: Path | None) -> None:
+    """Train to the last step, from `checkpoint` where there is one."""
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
     with fused(trainer.model), saving_memory(trainer.model):
@@ -229,7 +233,17 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def metrics_at(curve: list[ValidationPoint], step: int) -> Metrics:
-    """The metrics of the validation at `step`."""
-    point = next(point for point in curve if point.step == step)
-    return Metrics(**{field.name: getattr(point, field.name) for field in fields(Metrics)})
+def pick_best(trainer: RecordingTrainer, target_active_dims: int | None) -> tuple[int, Metrics]:
+    """Load the model of the best validation and check it; return its step and that validation.
+
+    Raises:
+        UserError: there is none, it has collapsed, or it has not the wanted active dims.
+    """
+    step = trainer.load_best()
+    point = next(point for point in trainer.validation_curve if point.step == step)
+    metrics = Metrics(**{field.name: getattr(point, field.name) for field in fields(Metrics)})
+    check_collapse(metrics, SPLIT)
+    if target_active_dims is not None:
+        weight = trainer.training_curve[-1].document_regularizer_weight
+        check_reached(metrics.active_dims, target_active_dims, weight)
+    return step, metrics

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,17 @@ class RecordingTrainer(SparseEncoderTrainer):
         trained_to: the step whose weights the model holds; None where no step was taken.
     """
 
-    def __init__(self, *, on_point: OnPoint, group_by_length: bool, **kwargs: Any):
+    def __init__(self, *, watchers: Sequence[OnPoint], group_by_length: bool, **kwargs: Any):
+        """Make a trainer.
+
+        Args:
+            watchers: are called with each point, in a resumed training from its start.
+            group_by_length: whether batches are of pairs of similar length.
+            kwargs: the library's arguments.
+        """
         super().__init__(**kwargs)
         self.folder = Path(str(self.args.output_dir))
-        self.on_point, self.group_by_length = on_point, group_by_length
+        self.watchers, self.group_by_length = watchers, group_by_length
         self.training_curve: list[TrainingPoint] = []
         self.validation_curve: list[ValidationPoint] = []
         self.trained_to: int | None = None
@@ -66,7 +74,11 @@ class RecordingTrainer(SparseEncoderTrainer):
         generator = generator or torch.Generator()
         return LengthGroupedBatchSampler(lengths, batch_size, drop_last, generator, seed)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+    def save_model(
+        self,
+        output_dir: str | None = None,
+        _internal_call: bool = False,  # private: transformers
+    ) -> None:
         """Write what `load_encoder` reads, and no model card, which takes longer than the rest."""
         if self.args.should_save:
             folder = output_dir or str(self.folder)
@@ -92,7 +104,7 @@ class RecordingTrainer(SparseEncoderTrainer):
         self.validation_curve = [ValidationPoint(**point) for point in curves["validation"]]
         points: list[Point] = [*self.training_curve, *self.validation_curve]
         for point in points:
-            self.on_point(point)
+            self._tell(point)
         parts = load_file(checkpoint / LOSS_PARTS, device=str(self.args.device))
         self.accum_loss_components["train"] = parts
 
@@ -152,14 +164,18 @@ class RecordingTrainer(SparseEncoderTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             self.training_curve.append(self._training_point(logs))
-            self.on_point(self.training_curve[-1])
+            self._tell(self.training_curve[-1])
         if LOGGED_FITNESS in logs:
             metrics = asdict(logged_metrics(logs))
             self.validation_curve.append(
                 ValidationPoint(self.state.global_step, self.state.epoch, **metrics)
             )
-            self.on_point(self.validation_curve[-1])
+            self._tell(self.validation_curve[-1])
         super().log(logs, start_time)
+
+    def _tell(self, point: Point) -> None:
+        for watcher in self.watchers:
+            watcher(point)
 
     def _training_point(self, logs: dict[str, float]) -> TrainingPoint:
         sums = dict(self.accum_loss_components["train"])

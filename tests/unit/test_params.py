@@ -221,7 +221,7 @@ NESTED = "".join(
     [
         "a: &a [x,x,x,x,x,x,x,x,x]\n" + NESTED,
         "data: &d [*d]\n",
-        "[" * 100_000,
+        "[" * 1_000,
         "x: " + "y" * 2_000_000,
         "&a : *a\n",
         "data: !!python/object/apply:os.system [id]\n",

@@ -127,7 +127,7 @@ def test_measuring_changes_no_training(tiny_splade, pairs, tmp_path, monkeypatch
     plain = train_params(group_by_length=False, **constant)
 
     class Still(SpladeRegularizerWeightSchedulerCallback):
-        def _calculate_weight_value(self, step, max_value):
+        def _calculate_weight_value(self, step, max_value):  # private: sentence-transformers
             return max_value
 
     monkeypatch.setattr(f"{MODULE}.SpladeRegularizerWeightSchedulerCallback", Still)
