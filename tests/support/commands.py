@@ -42,7 +42,16 @@ def user_environment(real: bool = False, **changes: str) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": os.devnull,
         **dict.fromkeys(people, "tester@example.org"),
     }
-    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH"):
+    # the last three are what PyTorch sets in the process of the tests
+    for name in (
+        "DVC_ROOT",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_RUN_ID",
+        "PYTHONPATH",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "KMP_DUPLICATE_LIB_OK",
+        "KMP_INIT_AT_FORK",
+    ):
         environment.pop(name, None)
     return {**environment, **changes}
 

@@ -58,8 +58,7 @@ def make_splade(folder: Path, bert: Path) -> None:
     """
     from splade_sts.model.conversion import convert_dense
 
-    pairs = make_pairs()
-    model = convert_dense(bert, [*pairs.sentence1, *pairs.sentence2], 8, 32)
+    model = convert_dense(bert, make_pairs().sentences, 8, 32)
     model.save_pretrained(str(folder), create_model_card=False)
 
 
