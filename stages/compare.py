@@ -19,7 +19,7 @@ from splade_sts.report.pictures import PlotTables, pictures
 from splade_sts.report.plots import write_plots
 from splade_sts.report.sections import numbers, sections
 from splade_sts.report.verdict import verdict
-from splade_sts.runs.public import public_params
+from splade_sts.runs.public import public_params, short_path
 from splade_sts.text import markdown_table
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
@@ -65,8 +65,9 @@ def main() -> None:
     )
     provenance = read_json(layout.PROVENANCE)
     shown = public_params(settings, without=NOT_SHOWN)
+    base = read_json(layout.BASE_SOURCE)
     making = Making(
-        base=read_json(layout.BASE_SOURCE),
+        base=base | {"source": short_path(base["source"]) or base["source"]},
         provenance=provenance,
         training=read_json(layout.evidence("train")),
         params=settings.train.model_dump(exclude={"checkpoint_steps"}),

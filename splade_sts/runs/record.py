@@ -53,7 +53,8 @@ class Record:
     """One pipeline run.
 
     Attributes:
-        id: identifies the results: SHA-256 over parameters (without the track section), headlines
+        id: identifies the results: SHA-256 over parameters (as in `params`, without those of
+            tracking and `train.checkpoint_steps`), headlines
             and curves.
         training_id: identifies the training: SHA-256 over its curves and headlines.
         params: every parameter under its dotted name, absolute paths shortened.
@@ -110,7 +111,7 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
     if comparison is None and COMPARISON in cached and str(COMPARISON) not in missing:
         missing = (*missing, f"{COMPARISON} of this version")
     hashes = _hashes(committed[str(layout.LOCK)])
-    identity = settings.model_dump(exclude={"track"})
+    identity = public_params(settings, without=("track", "train.checkpoint_steps"))
     return Record(
         id=digest([_canonical(identity), _canonical(metrics), *curves]),
         training_id=training_id(files),

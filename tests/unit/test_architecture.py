@@ -32,33 +32,30 @@ CANNOT_CHANGE_AN_OUTPUT = {
     "splade_sts/params.py": "reads the parameters, whose values are dependencies, or refuses them",
 }
 # The same for one stage alone.
+KNOWN = {"splade_sts/known.py": "the stages that use its values depend on it"}
 OF_ONE_STAGE = {
+    **dict.fromkeys(("download", "controls", "evaluate", "compare"), KNOWN),
     "train": {
+        **KNOWN,
         "splade_sts/git.py": "says in MLflow where the run stands",
         "splade_sts/runs/": "says in MLflow which run it is",
         "splade_sts/tracking/": "shows the training in MLflow while it runs",
     },
     "track": {
+        **KNOWN,
         "splade_sts/comparison/": "reads what compare wrote",
         "splade_sts/data/pairs.py": "types of what compare wrote",
         "splade_sts/evaluation/results.py": "types of what compare wrote",
         "splade_sts/git.py": "says in MLflow where the run stands",
         "splade_sts/report/verdict.py": "says it in MLflow",
+        "splade_sts/runs/experiments.py": "finds what `sync` writes to MLflow",
         "splade_sts/tracking/": "shows the record in MLflow",
         "splade_sts/training/checkpoints.py": "removes what nothing asks for any more",
         "splade_sts/training/curves.py": "reads what train wrote",
     },
 }
 # What lies in a folder that a stage depends on without being imported by it.
-NOT_IMPORTED = {
-    "track": {
-        "splade_sts/runs/pareto.py": "a command",
-        "splade_sts/runs/seeds.py": "a command",
-        "splade_sts/runs/sweep.py": "a command",
-        "splade_sts/runs/table.py": "what commands print",
-        "splade_sts/runs/verify.py": "a command",
-    },
-}
+NOT_IMPORTED: dict[str, dict[str, str]] = {}
 
 
 def source_file(module: str) -> str:
