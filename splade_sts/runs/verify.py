@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,20 +57,26 @@ def read_hashes(folder: Path) -> dict[tuple[str, str], str]:
 
 def reproduced(root: Path) -> list[Output]:
     """Run the pipeline in a clone of the HEAD of `root`, which shares neither cache nor checkpoints
-    with it.
+    with it. Data tracked with `dvc add` are taken from the cache of `root`.
 
     Raises:
-        UserError: HEAD holds no dvc.lock, or the pipeline fails in the clone.
+        UserError: HEAD holds no dvc.lock, data of `dvc add` are not in the cache, or the pipeline
+            fails in the clone.
     """
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         clone = Path(folder) / "clone"
         git(root, "clone", "--quiet", str(root), str(clone))
         committed = read_hashes(clone)
         environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force"], cwd=clone, env=environment
-        )
-        if done.returncode:
+
+        def dvc(*arguments: str) -> bool:
+            command = [sys.executable, "-m", "dvc", *arguments]
+            return subprocess.run(command, cwd=clone, env=environment).returncode == 0
+
+        if tracked := git(clone, "ls-files", "*.dvc").splitlines():
+            take_data(dvc, root, tracked)
+        done = dvc("repro", "--force")
+        if not done:
             raise UserError(
                 "the pipeline fails in a clean clone (see above): it needs what Git does not hold, "
                 "such as data in an "
@@ -77,6 +84,26 @@ def reproduced(root: Path) -> list[Output]:
             )
         again = read_hashes(clone)
     return [Output(*output, compare(md5, again.get(output))) for output, md5 in committed.items()]
+
+
+def take_data(dvc: Callable[..., bool], root: Path, tracked: Sequence[str]) -> None:
+    """Bring the data that `dvc add` tracks into the clone in which `dvc` runs.
+
+    The cache of `root` is the clone's while they are checked out, and not when the pipeline runs.
+
+    Raises:
+        UserError: they are not in that cache.
+    """
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    lent = dvc("config", "--local", "cache.dir", str((root / said.stdout.strip()).resolve()))
+    found = lent and dvc("checkout", *tracked)
+    dvc("config", "--local", "--unset", "cache.dir")
+    if not found:
+        raise UserError(
+            f"not in the cache: what {', '.join(tracked)} track (dvc pull); DVC's own words are "
+            "above"
+        )
 
 
 def compare(committed: str, again: str | None) -> Result:

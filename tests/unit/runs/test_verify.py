@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from splade_sts.errors import UserError
 from splade_sts.runs.verify import compare, read_hashes, reproduced
-from tests.support.commands import run
+from tests.support.commands import dvc, run
 from tests.support.projects import commit
 from tests.support.records import FILE_MD5
 
@@ -35,3 +36,20 @@ def test_a_pipeline_that_fails(repository: Path, capfd: pytest.CaptureFixture[st
     with pytest.raises(UserError, match="fails in a clean clone"):
         reproduced(repository)
     assert "exit 3" in "".join(capfd.readouterr())
+
+
+def test_data_that_dvc_tracks(tmp_path: Path) -> None:
+    """They come from the cache of the project, or one message says that they are not there."""
+    (tmp_path / "my-data").mkdir()
+    (tmp_path / "my-data" / "rows").write_text("1")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  x: {cmd: cp my-data/rows out, deps: [my-data], outs: [out]}\n"
+    )
+    run(["git", "init", "-q"], tmp_path)
+    for arguments in (["init", "-q"], ["add", "-q", "my-data"], ["repro", "-q"]):
+        dvc(tmp_path, *arguments)
+    commit(tmp_path, "results")
+    assert [(one.stage, one.result) for one in reproduced(tmp_path)] == [("x", "reproduced")]
+    shutil.rmtree(tmp_path / ".dvc" / "cache" / "files")
+    with pytest.raises(UserError, match=r"not in the cache: what my-data.dvc track \(dvc pull\)"):
+        reproduced(tmp_path)
