@@ -12,12 +12,13 @@ from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions
 from splade_sts.files import read_json, replacing_folder, write_json
 from splade_sts.process import run_stage
-from splade_sts.report.card import Making, model_card
-from splade_sts.report.html import Setting, html_report
+from splade_sts.report.card import model_card
+from splade_sts.report.html import html_report
 from splade_sts.report.markdown import markdown_report
 from splade_sts.report.pictures import PlotTables, pictures
 from splade_sts.report.plots import write_plots
 from splade_sts.report.sections import numbers, sections
+from splade_sts.report.setting import Setting
 from splade_sts.report.verdict import verdict
 from splade_sts.runs.public import public_params, short_path
 from splade_sts.text import markdown_table
@@ -63,23 +64,22 @@ def main() -> None:
         read_curve(layout.TRAINING_CURVE.read_text(encoding="utf-8"), TrainingPoint),
         read_curve(layout.VALIDATION_CURVE.read_text(encoding="utf-8"), ValidationPoint),
     )
-    provenance = read_json(layout.PROVENANCE)
-    shown = public_params(settings, without=NOT_SHOWN)
     base = read_json(layout.BASE_SOURCE)
-    making = Making(
+    setting = Setting(
         base=base | {"source": short_path(base["source"]) or base["source"]},
-        provenance=provenance,
+        data=read_json(layout.evidence("data")),
+        provenance=read_json(layout.PROVENANCE),
         training=read_json(layout.evidence("train")),
-        params=settings.train.model_dump(exclude={"checkpoint_steps"}),
+        params=public_params(settings, without=NOT_SHOWN),
+        score_range=settings.data.known_range,
     )
-    setting = Setting(data=read_json(layout.evidence("data")), provenance=provenance, params=shown)
     with replacing_folder(layout.PLOTS) as folder:
         write_plots(folder, comparison, tables)
     with replacing_folder(layout.REPORTS) as folder:
         texts = {
             "comparison.md": markdown_report(verdict(comparison), sections(comparison), changed),
             "comparison.html": html_report(comparison, changed, drawn, setting),
-            "model_card.md": model_card(comparison, making),
+            "model_card.md": model_card(comparison, setting),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")

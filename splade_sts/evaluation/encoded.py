@@ -62,7 +62,7 @@ def encode(
         model: the encoder.
         sentences: any number of sentences, repeated or not.
         batch_size: sentences encoded at once.
-        show_progress_bar: print one bar over the distinct sentences.
+        show_progress_bar: print one bar over the distinct sentences, on a terminal.
     """
     started = time.perf_counter()
     distinct = list(dict.fromkeys(sentences))
@@ -77,7 +77,8 @@ def encode(
     parts = []
     # a part is held as dense rows: PART_BATCHES * batch_size * vocabulary * 4 bytes
     size = PART_BATCHES * batch_size
-    for start in trange(0, len(ordered), size, desc="Encoding", disable=not show_progress_bar):
+    silent = None if show_progress_bar else True  # None: where there is no terminal
+    for start in trange(0, len(ordered), size, desc="Encoding", disable=silent):
         vectors = model.encode(
             ordered[start : start + size],
             batch_size=batch_size,

@@ -2,71 +2,53 @@
 may be used.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.model.card import hub_card
 from splade_sts.report import names
+from splade_sts.report.setting import Setting, yaml_word
 from splade_sts.report.verdict import verdict
 from splade_sts.text import markdown_table, one_line
 
 
-@dataclass(frozen=True)
-class Making:
-    """How the model was made.
-
-    Attributes:
-        base: content of models/base.json.
-        provenance: content of data/raw/provenance.json.
-        training: content of evidence/train.json.
-        params: the train section of params.yaml.
-    """
-
-    base: dict[str, Any]
-    provenance: dict[str, Any]
-    training: dict[str, Any]
-    params: dict[str, Any]
-
-
-def model_card(comparison: Comparison, making: Making) -> str:
+def model_card(comparison: Comparison, setting: Setting) -> str:
     """The card, with the Hub's front matter; what comes from outside is no markup in it."""
     return hub_card(
         title="Fine-tuned SPLADE model",
-        license=making.base["license"],
-        base_model=making.base["source"],
-        dataset=making.provenance["source"],
+        license=setting.base["license"],
+        base_model=setting.base["source"],
+        dataset=setting.provenance["source"],
         body="\n\n".join(
             [
-                _origin(making),
+                _origin(setting),
                 "## Results",
                 verdict(comparison),
                 _results(comparison),
-                _selection(making),
+                _selection(setting),
                 "## Training parameters",
-                _parameters({**making.params, "precision": making.training["precision"]}),
+                _parameters(setting),
             ]
         ),
     )
 
 
-def _selection(making: Making) -> str:
-    best, steps = making.training["best_step"], making.training["steps"]
+def _selection(setting: Setting) -> str:
+    best, steps = setting.training["best_step"], setting.training["steps"]
     return (
         f"The checkpoint of step {best} of {steps} was kept: the best by Spearman on validation. "
         "Test played no part in it."
     )
 
 
-def _origin(making: Making) -> str:
-    base, data = making.base, making.provenance
+def _origin(setting: Setting) -> str:
+    base, data = setting.base, setting.provenance
     made = f"`{base['source']}`{_revision(base)}"
     if base["converted_to_active_dims"]:
         made += (
             f", a dense encoder, converted without training to {base['converted_to_active_dims']} "
-            "active dimensions on "
-            "average,"
+            "active dimensions on average,"
         )
     return f"{made} fine-tuned on `{data['source']}`{_revision(data)} with SpladeLoss."
 
@@ -89,9 +71,12 @@ def _results(comparison: Comparison) -> str:
     return markdown_table(["split", "metric", "value", interval], rows, labels=2)
 
 
-def _parameters(params: dict[str, Any]) -> str:
-    rows = [
-        [f"`{name}`", "null" if value is None else one_line(value)]
-        for name, value in params.items()
-    ]
+def _parameters(setting: Setting) -> str:
+    values = {
+        name.removeprefix("train."): value
+        for name, value in setting.params.items()
+        if name.startswith("train.")
+    }
+    values["precision"] = setting.training["precision"]
+    rows = [[f"`{name}`", one_line(yaml_word(value))] for name, value in values.items()]
     return markdown_table(["parameter", "value"], rows)

@@ -1,9 +1,7 @@
 """The HTML report: one file that opens from disk and fetches nothing."""
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -12,24 +10,13 @@ from splade_sts.comparison.evidence import Comparison
 from splade_sts.report.markdown import terms
 from splade_sts.report.pictures import Picture
 from splade_sts.report.sections import sections
+from splade_sts.report.setting import Setting
 from splade_sts.report.verdict import verdict
+from splade_sts.text import words
 
 TEMPLATE = Path(__file__).with_name("template.html")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What was compared.
-
-    Attributes:
-        data: content of evidence/data.json.
-        provenance: content of data/raw/provenance.json.
-        params: parameters under their dotted names.
-    """
-
-    data: dict[str, Any]
-    provenance: dict[str, Any]
-    params: dict[str, Any]
+# Of the sections that the template writes itself, after the tables.
+OTHER_TITLES = ("Pictures", "Pairs that changed most", "Data", "Parameters")
 
 
 def html_report(
@@ -56,10 +43,13 @@ def html_report(
         f"data:image/png;base64,{base64.b64encode(content).decode()}"
     )
     environment.filters["terms"] = terms
+    environment.filters["anchor"] = lambda title: "-".join(words(title))
+    tables = sections(comparison)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         verdict=verdict(comparison),
-        sections=sections(comparison),
+        sections=tables,
+        titles=[*(table.title for table in tables), *OTHER_TITLES],
         test=comparison.splits["test"].spearman_test,
         pictures=pictures,
         changed=changed,

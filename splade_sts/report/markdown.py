@@ -20,7 +20,7 @@ def markdown_report(verdict: str, sections: list[Section], changed: dict[str, Ch
         rows = [[one_line(cell) for cell in row] for row in section.rows]
         parts += [
             f"## {section.title}",
-            section.reading,
+            one_line(section.reading),
             markdown_table(section.columns, rows, section.labels),
         ]
     for split, found in changed.items():

@@ -186,15 +186,14 @@ def retrieval(comparison: Comparison) -> Section:
 
 
 def slices(split: str, values: SplitComparison, confidence: float) -> Section:
-    """The slices of one split."""
+    """The slices of one split that have enough pairs."""
     return Section(
         f"Slices of {split}",
         "Spearman within a part of the pairs. Compare along a row, not between rows: within a "
         "band of gold scores every "
         "correlation is lower because the scores vary less. With this many rows some intervals "
         "miss zero by chance "
-        f"alone. A dash stands where there are fewer than {MINIMUM_SLICE} pairs, or scores that "
-        "do not vary.",
+        f"alone.{silent(values)}",
         [
             "by",
             "slice",
@@ -204,8 +203,27 @@ def slices(split: str, values: SplitComparison, confidence: float) -> Section:
             "change",
             f"{names.percent(confidence)} interval",
         ],
-        [[names.SLICES[found.by], found.name, *_part(found.part)] for found in values.slices],
+        [
+            [names.SLICES[found.by], found.name, *_part(found.part)]
+            for found in values.slices
+            if found.part.spearman is not None
+        ],
         labels=2,
+    )
+
+
+def silent(values: SplitComparison) -> str:
+    """Which slices say nothing, and why."""
+    found = [
+        f"{part.by} {part.name} ({part.part.pairs})"
+        for part in values.slices
+        if part.part.spearman is None
+    ]
+    if not found:
+        return ""
+    return (
+        f" Left out, with fewer than {MINIMUM_SLICE} pairs or scores that do not vary: "
+        f"{', '.join(found)}."
     )
 
 

@@ -96,7 +96,7 @@ def attacked_pages() -> dict[str, str]:
     report = markdown_report(verdict(comparison), sections(comparison), changed)
     page = "<!doctype html><meta charset=utf-8><title>fine</title>"
     return {
-        "html": html_report(comparison, changed, [], setting(**{"data.path": ATTACKS[1]})),
+        "html": html_report(comparison, changed, [], setting(**{"evaluate.precision": ATTACKS[1]})),
         "markdown": page + markdown.render(report),
         "card": page + markdown.render(card.split("---\n", 2)[2]),
     }

@@ -76,7 +76,7 @@ def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None
 
 
 def copy_project(project: Path, folder: Path, *without: str) -> Path:
-    """Copy a project, with what it ran, to `folder`; `without` names as `shutil.ignore_patterns` has.
+    """Copy a project, with what it ran, to `folder`; `without` is for `shutil.ignore_patterns`.
 
     Tests that run or change anything do so in a copy: tests in other processes read the original.
     """

@@ -14,8 +14,7 @@ from splade_sts.controls.lexical import overlap
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.results import Cost, Metrics, Predictions, Retrieval, SplitEvaluation
-from splade_sts.report.card import Making
-from splade_sts.report.html import Setting
+from splade_sts.report.setting import Setting
 from splade_sts.training.curves import TrainingPoint, ValidationPoint
 
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
@@ -126,19 +125,8 @@ TRAINING_CURVE = [
 VALIDATION_CURVE = [ValidationPoint(step, step / 4, 0.4, 0.1 * step, 9.5, 0.9) for step in (2, 4)]
 
 
-def making(**base: object) -> Making:
+def making(**base: object) -> Setting:
     """How a model was made: from a dense encoder of the Hub; `base` adds to models/base.json."""
-    source = {"source": "a/b", "revision": None, "license": "mit", "converted_to_active_dims": 80}
-    return Making(
-        base={**source, **base},
-        provenance={"source": "c/d", "revision": "e" * 40},
-        training={"precision": "fp32", "steps": 4, "best_step": 2},
-        params={"loss": "cosine", "precision": "auto", "threads": None},
-    )
-
-
-def setting(**params: object) -> Setting:
-    """What was compared, with `params` in the table of parameters."""
     split = {
         "rows": 20,
         "mean_score": 0.5,
@@ -146,8 +134,35 @@ def setting(**params: object) -> Setting:
         "words_max": 9,
         "duplicate_pairs": 1,
     }
+    source = {"source": "a/b", "revision": None, "license": "mit", "converted_to_active_dims": 80}
+    params = {
+        "data.source": "c/d",
+        "data.path": "unused",
+        "data.revision": "e" * 40,
+        "base_model.revision": "unused",
+        "controls.dense_model": None,
+        "controls.dense_revision": None,
+        "train.epochs": 1.0,
+        "train.batch_size": 16,
+        "train.group_by_length": True,
+        "train.learning_rate": 5e-5,
+        "train.loss": "cosine",
+        "train.regularizer_weight": 3e-3,
+        "train.seed": 42,
+        "train.precision": "auto",
+        "train.threads": None,
+    }
     return Setting(
+        base={**source, **base},
         data={"splits": {"test": split}, "shared_pairs": {"train_test": 2}},
         provenance={"source": "c/d", "revision": "e" * 40},
+        training={"precision": "fp32", "steps": 4, "best_step": 2},
         params=params,
+        score_range=(0.0, 5.0),
     )
+
+
+def setting(**params: object) -> Setting:
+    """What was compared, with `params` in the table of parameters."""
+    made = making()
+    return replace(made, params={**made.params, **params})

@@ -13,7 +13,8 @@ from tests.support.commands import ROOT
 
 HOLD = (
     "import sys, time; from splade_sts.locks import locked\n"
-    "with locked(sys.argv[1], 'busy {pid}'): print('in', flush=True); time.sleep(float(sys.argv[2]))"
+    "with locked(sys.argv[1], 'busy {pid}'):\n"
+    "    print('in', flush=True); time.sleep(float(sys.argv[2]))"
 )
 
 

@@ -1,5 +1,6 @@
 """What `make` starts."""
 
+import itertools
 import re
 import shlex
 from typing import Any
@@ -26,7 +27,7 @@ def test_the_demo(monkeypatch):
     the workspace's params.yaml says.
     """
     words = shlex.split(recipe("demo").splitlines()[0])
-    settings = [word for before, word in zip(words, words[1:], strict=False) if before == "-S"]
+    settings = [word for before, word in itertools.pairwise(words) if before == "-S"]
     content: dict[str, Any] = YAML(typ="safe").load((ROOT / layout.PARAMS).read_text())
     for setting in settings:
         name, value = setting.split("=", 1)

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,23 +9,6 @@ import torch
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
 from splade_sts.model.splade import load_splade
-
-
-def test_base_model_loads_plainly_without_our_code(tiny_splade, tmp_path):
-    """`SparseEncoder(path)` elsewhere, without splade_sts and offline, gives the same vectors."""
-    expected = load_encoder(tiny_splade).encode(["the dog runs in the park"]).to_dense()
-    script = (
-        "import sys, json\nfrom sentence_transformers import SparseEncoder\n"
-        "model = SparseEncoder(sys.argv[1], device='cpu')\n"
-        "vectors = model.encode(['the dog runs in the park']).to_dense()\n"
-        "assert not any(name.startswith('splade_sts') for name in sys.modules)\n"
-        "print(json.dumps(vectors.tolist()))"
-    )
-    command = [sys.executable, "-c", script, str(tiny_splade)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    found = torch.tensor(json.loads(done.stdout.splitlines()[-1]))
-    assert torch.equal(found, expected.cpu())
-    assert not list(tiny_splade.rglob("*.bin"))
 
 
 def test_layouts_of_existing_models(tiny_splade, tmp_path):

@@ -1,0 +1,87 @@
+"""What was compared, for people: model, data, training, and the parameters that mattered."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+# Parameters of a data source's kind: what only files have, and what only files of the user have.
+OF_THE_HUB = ("data.revision",)
+OF_OWN_FILES = ("data.path", "data.files.", "data.header", "data.delimiter", "data.quotes")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was compared.
+
+    Attributes:
+        base: content of models/base.json.
+        data: content of evidence/data.json.
+        provenance: content of data/raw/provenance.json.
+        training: content of evidence/train.json.
+        params: parameters under their dotted names.
+        score_range: lowest and highest score of the source.
+    """
+
+    base: dict[str, Any]
+    data: dict[str, Any]
+    provenance: dict[str, Any]
+    training: dict[str, Any]
+    params: dict[str, Any]
+    score_range: tuple[float, float]
+
+    def summary(self) -> dict[str, str]:
+        """A line each on the model, the data and the training."""
+        rows = ", ".join(f"{split} {found['rows']}" for split, found in self.data["splits"].items())
+        base = f"{origin(self.base)}{self._conversion()}; licence {self.base['license']}"
+        return {
+            "base model": base,
+            "data": f"{origin(self.provenance)}; pairs: {rows}",
+            "training": f"{self._training()}; {self._kept()}",
+        }
+
+    def _training(self) -> str:
+        values = {name: yaml_word(value) for name, value in self.params.items()}
+        return (
+            f"{values['train.epochs']} epochs of batches of {values['train.batch_size']}, "
+            f"learning rate {values['train.learning_rate']}, loss {values['train.loss']}, "
+            f"regulariser weight {values['train.regularizer_weight']}, "
+            f"seed {values['train.seed']}, {self.training['precision']}"
+        )
+
+    def _kept(self) -> str:
+        return f"step {self.training['best_step']} of {self.training['steps']} was kept"
+
+    def _conversion(self) -> str:
+        dims = self.base["converted_to_active_dims"]
+        return f", a dense encoder converted to {dims} active dims without training" if dims else ""
+
+    def parameters(self) -> dict[str, str]:
+        """The parameters that were used, with their values as YAML writes them."""
+        unused = list(OF_THE_HUB if self.provenance["revision"] is None else OF_OWN_FILES)
+        if self.params["data.source"] == "sample":
+            unused += OF_OWN_FILES
+        if self.base["revision"] is None:
+            unused.append("base_model.revision")
+        if self.params["controls.dense_model"] is None:
+            unused.append("controls.dense_revision")
+        return {
+            name: yaml_word(value)
+            for name, value in self.params.items()
+            if not name.startswith(tuple(unused))
+        }
+
+    def on_scale(self, score: float) -> str:
+        """A gold score in [0, 1] on the scale of the source: `4.2 of 5`."""
+        low, high = self.score_range
+        return f"{low + score * (high - low):.3g} of {high:g}"
+
+
+def origin(facts: dict[str, Any]) -> str:
+    """Source and revision, where it has one."""
+    at = f" at {facts['revision'][:12]}" if facts["revision"] else ""
+    return f"{facts['source']}{at}"
+
+
+def yaml_word(value: Any) -> str:
+    """A value as params.yaml would hold it: `null`, `true`, `[0, 5]`."""
+    return value if isinstance(value, str) else json.dumps(value)
