@@ -43,12 +43,18 @@ def shared(
     common = base.parent if base.name.startswith("popen-") else base
 
     def folder(name: str, make: Callable[[Path], None]) -> Path:
-        made, done = common / name, common / f"{name}.made"
+        made, done = common / name, common / f"{name}.done"
         with FileLock(common / f"{name}.lock"):
             if not done.exists():
                 made.mkdir()
-                make(made)
-                done.touch()
+                try:
+                    make(made)
+                    done.touch()
+                except BaseException as error:
+                    done.write_text(f"{type(error).__name__}: {error}")
+                    raise
+        if said := done.read_text():
+            pytest.fail(f"{made} could not be made: {said}")
         return made
 
     return folder

@@ -42,16 +42,12 @@ def user_environment(real: bool = False, **changes: str) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": os.devnull,
         **dict.fromkeys(people, "tester@example.org"),
     }
-    # the last three are what PyTorch sets in the process of the tests
-    for name in (
-        "DVC_ROOT",
-        "MLFLOW_TRACKING_URI",
-        "MLFLOW_RUN_ID",
-        "PYTHONPATH",
-        "TORCHINDUCTOR_CACHE_DIR",
-        "KMP_DUPLICATE_LIB_OK",
-        "KMP_INIT_AT_FORK",
-    ):
+    # what others may have set, PyTorch too, which does so in the process of the tests
+    foreign = ["DVC_ROOT", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH"]
+    foreign += ["TORCHINDUCTOR_CACHE_DIR", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"]
+    # coverage is measured in what is forked: a fresh interpreter would trace all its imports
+    foreign += ["COVERAGE_PROCESS_CONFIG"] * real
+    for name in foreign:
         environment.pop(name, None)
     return {**environment, **changes}
 

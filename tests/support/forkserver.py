@@ -14,6 +14,7 @@ import gc
 import importlib
 import marshal
 import os
+import re
 import runpy
 import selectors
 import signal
@@ -27,6 +28,8 @@ from typing import TextIO
 
 from shim import early
 
+# Set where coverage is measured; its own .pth file looks at it in a fresh interpreter.
+COVERAGE, OURS = "COVERAGE_PROCESS_CONFIG", re.compile(r"stages\.|splade_sts\b")
 SHIM = str(Path(__file__).with_name("bin") / "python")
 LIBRARIES = (
     "torch",
@@ -159,6 +162,8 @@ def become(request: Request) -> None:
     sys.executable = SHIM
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__builtins__ = __builtins__
+    if COVERAGE in os.environ and any(OURS.match(name) for name in request.arguments[1:2]):
+        importlib.import_module("coverage").process_startup(slug="fork")
 
 
 def execute(arguments: list[str], folder: str) -> None:
