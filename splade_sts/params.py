@@ -29,6 +29,7 @@ def _number_from_text(value: Any) -> Any:
 # What names a data set or a model ends in model cards and reports: nothing that would be markup
 # there.
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f`<>|]+$")]
+OnBadRow = Literal["stop", "drop"]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
 
@@ -61,6 +62,7 @@ class DataParams(Strict):
     delimiter: Literal["comma", "tab", "semicolon"] | None
     quotes: bool
     score_range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
+    on_bad_row: OnBadRow
     on_leak: Literal["keep", "drop_from_train"]
 
     @property

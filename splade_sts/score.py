@@ -43,10 +43,11 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
             f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
         )
     pairs = list(zip(table["sentence1"], table["sentence2"], strict=True))
-    for number, pair in enumerate(pairs, start=1):
+    numbers = table.index if table.index.name else range(1, len(pairs) + 1)
+    for number, pair in zip(numbers, pairs, strict=True):
         if not all(isinstance(sentence, str) and sentence.strip() for sentence in pair):
             raise UserError(
-                f"{path}, row {number}: found {reprlib.repr(pair)}; expected two sentences that "
+                f"{path}, {table.index.name or 'row'} {number}: found {reprlib.repr(pair)}; expected two sentences that "
                 "are not empty"
             )
     return pairs

@@ -1,4 +1,7 @@
-"""download: fetch the raw rows of every split, unchanged, and write down where they came from."""
+"""download: fetch the raw rows of every split, unchanged, and write down where they came from.
+
+Of text files the line of each row is kept too: as the index of the table, beside its columns.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +45,7 @@ def from_files(data: DataParams, folder: Path) -> Provenance:
             file = find_split(Path(data.path), split, getattr(data.files, split))
             table = read_table(file, data.header, data.delimiter, data.quotes)
         try:
-            table.to_parquet(folder / layout.raw(split).name, index=False)
+            table.to_parquet(folder / layout.raw(split).name)
         except pa.ArrowException as error:
             raise UserError(f"{file}: a column holds values of different types: {error}") from None
         except (ValueError, OverflowError) as error:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from splade_sts import layout, params
 from splade_sts.data.describe import describe
-from splade_sts.data.normalize import normalize_split
+from splade_sts.data.normalize import listing, normalize_split
 from splade_sts.data.pairs import drop_leaks
 from splade_sts.files import read_json, replacing_folder, write_json
 from splade_sts.process import run_stage
@@ -13,26 +13,35 @@ from splade_sts.process import run_stage
 def main() -> None:
     data = params.load().data
     origins = read_json(layout.PROVENANCE)["splits"]
-    splits = {
+    found = {
         str(split): normalize_split(
             pd.read_parquet(layout.raw(split)),
             f"{data.source}: {origins[split]['file']}",
             data.columns,
             data.known_range,
+            data.on_bad_row,
         )
         for split in layout.SPLITS
     }
+    splits = {split: normalized.pairs for split, normalized in found.items()}
     rows = len(splits["train"])
     if data.on_leak == "drop_from_train":
         splits = drop_leaks(splits)
-    description = describe(splits, dropped=rows - len(splits["train"]))
+    description = describe(
+        splits,
+        dropped=rows - len(splits["train"]),
+        bad_rows={split: normalized.bad_rows for split, normalized in found.items()},
+    )
     with replacing_folder(layout.NORMALIZED) as folder:
         for split, pairs in splits.items():
             pairs.write(folder / f"{split}.parquet")
     write_json(layout.evidence("data"), description.content())
-    write_json(layout.metrics("data"), description.headlines())
+    write_json(layout.metrics("data"), description.headlines(data.on_bad_row))
     for split, pairs in splits.items():
         print(f"{split}: {len(pairs)} pairs, mean score {pairs.score.mean():.3f}")
+        if bad_rows := found[split].bad_rows:
+            of = len(bad_rows) + len(found[split].pairs)
+            print(f"{split}: {len(bad_rows)} of {of} rows left out as bad:\n  {listing(bad_rows)}")
 
 
 if __name__ == "__main__":

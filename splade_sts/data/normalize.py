@@ -4,36 +4,63 @@ import math
 import numbers
 import reprlib
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.pairs import MINIMUM_PAIRS, Pairs
 from splade_sts.errors import UserError
-from splade_sts.params import ColumnsParams
+from splade_sts.params import ColumnsParams, OnBadRow
 
-SHOWN_PROBLEMS = 10
+SHOWN_BAD_ROWS = 10
 SHOWN_COLUMNS = 30
 # Unicode categories of spaces, controls and format characters (zero-width, direction marks): text
 # of them alone is empty.
 INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no pair: where it stands (`line 3` of the file, or `row 3`), and why."""
+
+    place: str
+    problem: str
+
+
+@dataclass(frozen=True, eq=False)
+class NormalizedSplit:
+    """The pairs of a split, and the rows that were left out, both in the order of the file."""
+
+    pairs: Pairs
+    bad_rows: list[BadRow]
+
+
 def normalize_split(
-    raw: pd.DataFrame, where: str, columns: ColumnsParams, score_range: tuple[float, float]
-) -> Pairs:
-    """Normalized pairs of one split, in the order of `raw`.
+    raw: pd.DataFrame,
+    where: str,
+    columns: ColumnsParams,
+    score_range: tuple[float, float],
+    on_bad_row: OnBadRow = "stop",
+) -> NormalizedSplit:
+    """Normalize the rows of one split.
+
+    A row is bad if a sentence or genre is empty, or if the score is empty, no number or outside
+    `score_range`.
 
     Args:
-        raw: the rows as they came.
+        raw: the rows as they came. An index with a name says where each row stands (`line`);
+            without one they are counted from 1.
         where: name of the file for messages.
         columns: where each field stands: a column's name, or its number from 0; None for no genre.
         score_range: lowest and highest score of the source, mapped to 0 and 1.
+        on_bad_row: `stop` or `drop`.
 
     Raises:
-        UserError: a column is missing, or any row has an empty sentence or genre, or a score that
-            is empty, no number or outside `score_range`; counts all bad rows and shows the first
+        UserError: a column is missing; a row is bad, and `on_bad_row` is `stop`; or so many are
+            that fewer than `MINIMUM_PAIRS` pairs are left. Counts all bad rows and shows the first
             ten.
     """
     low, high = score_range
@@ -44,8 +71,10 @@ def normalize_split(
         if place is not None
     }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
-    problems: list[str] = []
-    for place, row in enumerate(zip(*picked.values(), strict=True), start=1):
+    bad_rows: list[BadRow] = []
+    unit = raw.index.name or "row"
+    positions = raw.index if raw.index.name else range(1, len(raw) + 1)
+    for position, row in zip(positions, zip(*picked.values(), strict=True), strict=True):
         values: dict[str, str | float] = {}
         found: list[str] = []
         for field, original in zip(picked, row, strict=True):
@@ -63,18 +92,32 @@ def normalize_split(
             else:
                 values[field] = text
         if found:
-            problems.append(f"row {place}: " + "; ".join(found))
+            bad_rows.append(BadRow(f"{unit} {position}", "; ".join(found)))
         else:
             for field, value in values.items():
                 kept[field].append(value)
-    if problems:
-        more = len(problems) - SHOWN_PROBLEMS
-        shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+    left = len(raw) - len(bad_rows)
+    if bad_rows and (on_bad_row == "stop" or left < MINIMUM_PAIRS):
+        advice = (
+            "Mend them, or leave them out with data.on_bad_row=drop"
+            if on_bad_row == "stop"
+            else f"data.on_bad_row is drop, which leaves {left} pairs; a split needs at least "
+            f"{MINIMUM_PAIRS}"
+        )
         raise UserError(
-            f"{where}: {len(problems)} of {len(raw)} rows are bad:\n  " + "\n  ".join(shown)
+            f"{where}: {len(bad_rows)} of {len(raw)} rows are bad:\n  {listing(bad_rows)}\n{advice}"
         )
     score = np.array(kept["score"], dtype=np.float64)
-    return Pairs(kept["sentence1"], kept["sentence2"], score, kept.get("genre"))
+    pairs = Pairs(kept["sentence1"], kept["sentence2"], score, kept.get("genre"))
+    return NormalizedSplit(pairs, bad_rows)
+
+
+def listing(bad_rows: Sequence[BadRow]) -> str:
+    """The first ten, one on a line, and how many more there are."""
+    lines = [f"{row.place}: {row.problem}" for row in bad_rows[:SHOWN_BAD_ROWS]]
+    if len(bad_rows) > SHOWN_BAD_ROWS:
+        lines.append(f"and {len(bad_rows) - SHOWN_BAD_ROWS} more")
+    return "\n  ".join(lines)
 
 
 def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> list[Any]:

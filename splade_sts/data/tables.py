@@ -98,6 +98,10 @@ def read_table(
     `header` is false; `delimiter` is a key of `DELIMITERS`, or None to go by the file's ending;
     rows may have extra fields (missing ones become None). JSON Lines and Parquet keep their types.
 
+    Returns:
+        The rows. Where the format has lines, the index is called `line` and says on which line of
+        the file, from 1, each record starts; Parquet has rows alone, counted from 0.
+
     Raises:
         UserError: the file is empty, truncated, corrupt or not UTF-8; says which line where the
             format has lines.
@@ -190,7 +194,7 @@ def _read_parquet(file: IO[bytes], path: Path) -> pd.DataFrame:
         )  # texts that are not UTF-8 would fail only where they are looked at
         batches.append(batch)
     table: pd.DataFrame = pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
-    return table
+    return table.reset_index(drop=True)
 
 
 def _read_delimited(
@@ -200,31 +204,38 @@ def _read_delimited(
     csv.field_size_limit(LONGEST_LINE)
     reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
     rows: list[list[str]] = []
+    lines: list[int] = []
     width = 0
+    start = 1  # the line on which the record starts: a quoted field may go on for several
     try:
         for row in reader:
             if row:
                 rows.append(row)
+                lines.append(start)
                 width = max(width, len(row))
                 _check_cells(path, len(rows), width)
+            start = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.line_num}: {error}; where quotes are plain characters, set "
+            f"{path}, line {start}: {error}; where quotes are plain characters, set "
             "data.quotes to false"
         ) from None
     if not rows:
         return pd.DataFrame()
-    names = rows.pop(0) if header else []
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{path}, line 1: a column name occurs twice: {twice[:80]!r}")
+    names: list[str] = []
+    if header:
+        names, line = rows.pop(0), lines.pop(0)
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{path}, line {line}: a column name occurs twice: {twice[:80]!r}")
     names += [str(number) for number in range(len(names), width)]
     filled = [[*row, *[None] * (len(names) - len(row))] for row in rows]
-    return pd.DataFrame(filled, columns=names, dtype=object)
+    return pd.DataFrame(filled, index=_index(lines), columns=names, dtype=object)
 
 
 def _read_json_lines(file: TextIO, path: Path) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
+    lines: list[int] = []
     names: set[str] = set()
     for number, line in enumerate(_lines(file, path), start=1):
         if not line.strip():
@@ -241,6 +252,12 @@ def _read_json_lines(file: TextIO, path: Path) -> pd.DataFrame:
                 f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object"
             )
         records.append(record)
+        lines.append(number)
         names.update(record)
         _check_cells(path, len(records), len(names))
-    return pd.DataFrame.from_records(records)
+    table = pd.DataFrame.from_records(records)
+    return table if table.empty else table.set_axis(_index(lines))
+
+
+def _index(lines: list[int]) -> pd.Index:
+    return pd.Index(lines, dtype="int64", name="line")

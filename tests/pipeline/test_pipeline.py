@@ -194,7 +194,7 @@ def test_an_edited_data_file(copy):
     path.write_text("\n".join(lines) + "\n")
     done = dvc(copy, "repro", check=False)
     assert done.returncode != 0
-    assert "error: local: test.csv: 1 of 16 rows are bad:\n  row 3: score is '7.5'" in done.stderr
+    assert "error: local: test.csv: 1 of 16 rows are bad:\n  line 4: score is '7.5'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (copy / layout.NORMALIZED).exists()
     path.write_text(original)

@@ -105,6 +105,7 @@ def test_unknown_key(changes, expected):
         ({"data__header": "yes"}, "data.header: found 'yes'; "),
         ({"data__files__train": ["a.csv"]}, "data.files.train: found ['a.csv']; "),
         ({"data__delimiter": ","}, "data.delimiter: found ','; input should be 'comma', 'tab' or "),
+        ({"data__on_bad_row": "skip"}, "data.on_bad_row: found 'skip'; input should be 'stop' or"),
         ({"data__columns__score": 1.5}, "data.columns.score: found 1.5; "),
         ({"base_model__max_seq_length": 4}, "base_model.max_seq_length: found 4"),
         ({"train": 3}, "train: found 3; "),

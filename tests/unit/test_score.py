@@ -50,7 +50,7 @@ def test_bad_pairs_and_models(pair, folder, message):
         ("none.csv", None, "none.csv not found; expected a CSV"),
         ("pairs.txt", "a,b\n", "is no CSV, TSV, JSONL or Parquet file"),
         ("pairs.csv", "sentence1,other\na,b\n", "no column sentence2; it has sentence1, other"),
-        ("pairs.csv", "sentence1,sentence2\na,b\nc, \n", "row 2: found .*expected two sentences"),
+        ("pairs.csv", "sentence1,sentence2\na,b\nc, \n", "line 3: found .*expected two sentences"),
     ],
 )
 def test_bad_files(tmp_path, name, content, message):

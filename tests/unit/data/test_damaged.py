@@ -81,7 +81,7 @@ def test_any_text_arrives_or_is_named(tmp_path, rows, kind):
         with pytest.raises(UserError, match=f"{bad} of {len(rows)} rows are bad"):
             normalize_split(raw, "t", COLUMNS, (0, 5))
         return
-    pairs = normalize_split(raw, "t", COLUMNS, (0, 5))
+    pairs = normalize_split(raw, "t", COLUMNS, (0, 5)).pairs
     both = zip(pairs.sentence1, pairs.sentence2, strict=True)
     assert [text for pair in both for text in pair] == expected
     assert pairs.score.tolist() == pytest.approx([row[2] / 5 for row in rows])
@@ -126,7 +126,7 @@ def check(folder, ending: str, data: bytes) -> None:
     path.write_bytes(data)
     said = ""
     try:
-        pairs = normalize_split(read_table(path), str(path), COLUMNS, (0, 5))
+        pairs = normalize_split(read_table(path), str(path), COLUMNS, (0, 5)).pairs
     except UserError as error:
         said = str(error)
     if said:
@@ -173,4 +173,4 @@ def test_unusual_texts_are_texts(tmp_path, text):
     path = tmp_path / "t.jsonl"
     record = json.dumps({"sentence1": text, "sentence2": "a", "score": 1})
     path.write_text(record + "\n", encoding="utf-8")
-    assert normalize_split(read_table(path), "t", COLUMNS, (0, 5)).sentence1 == [text]
+    assert normalize_split(read_table(path), "t", COLUMNS, (0, 5)).pairs.sentence1 == [text]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from splade_sts.data.describe import describe
+from splade_sts.data.describe import LISTED_BAD_ROWS, describe
+from splade_sts.data.normalize import BadRow
 from splade_sts.data.pairs import Pairs
 
 
@@ -25,6 +26,24 @@ def test_duplicates_and_shared_pairs():
         "shared_pairs": {"train_validation": 2, "train_test": 1},
     }
     assert found.content()["splits"]["train"]["dropped"] == 3
+
+
+def test_bad_rows():
+    """Counted and listed by split, the list being bounded; a headline only where they are
+    dropped.
+    """
+    pairs = Pairs(["a"], ["b"], np.zeros(1))
+    bad = [BadRow(f"line {number}", "x") for number in range(LISTED_BAD_ROWS + 1)]
+    found = describe({"train": pairs, "test": pairs}, bad_rows={"train": bad, "test": bad[:2]})
+    train, test = (found.content()["splits"][split] for split in ("train", "test"))
+    assert (train["bad_rows"], len(train["first_bad_rows"])) == (1001, 1000)
+    assert (test["bad_rows"], test["first_bad_rows"]) == (
+        2,
+        [{"place": f"line {number}", "problem": "x"} for number in (0, 1)],
+    )
+    assert "bad_rows" not in found.headlines()
+    assert found.headlines("drop")["bad_rows"] == 1003
+    assert describe({"train": pairs}).headlines("drop")["bad_rows"] == 0
 
 
 def test_numbers_of_a_split():

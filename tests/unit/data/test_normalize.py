@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from splade_sts.data.normalize import INVISIBLE, normalize_split
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.normalize import INVISIBLE, BadRow, listing, normalize_split
+from splade_sts.data.pairs import MINIMUM_PAIRS, Pairs
 from splade_sts.errors import UserError
 from splade_sts.params import ColumnsParams
 
@@ -25,7 +25,7 @@ def table(*rows: tuple) -> pd.DataFrame:
 
 
 def normalized(raw: pd.DataFrame, score_range=(0, 5), **places: str | int | None) -> Pairs:
-    return normalize_split(raw, "own/train.csv", columns(**places), score_range)
+    return normalize_split(raw, "own/train.csv", columns(**places), score_range).pairs
 
 
 def refused(raw: pd.DataFrame, **places: str | int | None) -> str:
@@ -73,7 +73,8 @@ def test_bad_score(score):
     raw = pd.DataFrame({"sentence1": ["a"] * 2, "sentence2": ["b"] * 2, "score": scores})
     assert refused(raw) == (
         f"own/train.csv: 1 of 2 rows are bad:\n  row 2: score is {score!r}; "
-        "expected a number from 0 to 5 (data.score_range)"
+        "expected a number from 0 to 5 (data.score_range)\n"
+        "Mend them, or leave them out with data.on_bad_row=drop"
     )
 
 
@@ -113,13 +114,56 @@ def test_first_ten_bad_rows_are_shown():
     rows = [("a", "b", 1), ("", "b", 9)] * 13
     lines = refused(table(*rows)).splitlines()
     assert lines[0] == "own/train.csv: 13 of 26 rows are bad:"
-    assert len(lines) == 12
+    assert len(lines) == 13
     shown = [line.split(":")[0].strip() for line in lines[1:11]]
     assert shown == [f"row {number}" for number in range(2, 21, 2)]
     assert "sentence1 is ''" in lines[1]
     assert "score is 9" in lines[1]
     assert lines[11].strip() == "and 3 more"
     assert "more" not in refused(table(*rows[:20]))
+
+
+def test_lines_of_the_file():
+    """Where the table knows them they are named instead of rows."""
+    raw = table(("a", "b"), ("", "b"), ("c", "d")).set_axis(pd.Index([2, 5, 6], name="line"))
+    assert "\n  line 5: sentence1 is ''; expected" in refused(raw)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 13])
+def test_bad_rows_are_dropped(bad):
+    """The others stay as they are, in their order; each bad row is kept with what is wrong."""
+    good = [(f"a{number}", f"b{number}", number / 4) for number in range(MINIMUM_PAIRS)]
+    rows = [*good[:3], *[("a", "", "x")] * bad, *good[3:]]
+    found = normalize_split(table(*rows), "t", columns(), (0, 5), "drop")
+    assert found.pairs.same_as(normalized(table(*good)))
+    assert [row.place for row in found.bad_rows] == [f"row {4 + number}" for number in range(bad)]
+    problem = (
+        "sentence2 is ''; expected text that is not empty; "
+        "score is 'x'; expected a number from 0 to 5 (data.score_range)"
+    )
+    assert {row.problem for row in found.bad_rows} == ({problem} if bad else set())
+
+
+@pytest.mark.parametrize("left", [0, 1, MINIMUM_PAIRS - 1])
+def test_too_few_rows_are_left(left):
+    """That is an error, with the rows that are bad."""
+    raw = table(*[("a", "b")] * left, ("", "b"))
+    with pytest.raises(UserError) as error:
+        normalize_split(raw, "t", columns(), (0, 5), "drop")
+    assert str(error.value).startswith(f"t: 1 of {left + 1} rows are bad:\n  row {left + 1}: sent")
+    assert str(error.value).endswith(f"which leaves {left} pairs; a split needs at least 10")
+
+
+def test_few_rows_that_are_good():
+    """Where nothing is dropped, how many there are is the concern of later stages."""
+    assert len(normalize_split(table(("a", "b")), "t", columns(), (0, 5), "drop").pairs) == 1
+
+
+def test_listing():
+    """At most ten, and how many more."""
+    rows = [BadRow(f"line {number}", "x") for number in range(12)]
+    assert listing(rows[:1]) == "line 0: x"
+    assert listing(rows).splitlines()[9:] == ["  line 9: x", "  and 2 more"]
 
 
 @pytest.mark.parametrize("column", ["gold", 3, -1])

@@ -79,6 +79,37 @@ def test_types_of_json_lines_and_parquet_are_kept(tmp_path):
     assert read_table(tmp_path / "a.parquet")["score"].dtype == "int64"
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "header", "expected"),
+    [
+        ("a.csv", b"a,b\n1,2\n3,4\n", True, [2, 3]),
+        ("a.csv", b"1,2\n3,4\n", False, [1, 2]),
+        ("a.csv", b"\r\na,b\r\n\r\n1,2\r\n\r\n\r\n3,4", True, [4, 7]),
+        ("a.csv", b'"a\nb",c\n"1\n\n",2\n3,4\n5,"6\n"\n7,8\n', True, [3, 6, 7, 9]),
+        ("a.csv.gz", gzip.compress(b'a,b\r"1\r\n",2\r3,4\r'), True, [2, 4]),
+        ("a.tsv", b'a\tb\n"1\n2"\t3\n4\t5\n', True, [2, 4]),
+        ("a.jsonl", b'\n{"a": 1}\n  \n\n{"a": 2}\n{"a": 3}', True, [2, 5, 6]),
+    ],
+)
+def test_lines_of_records(tmp_path, name, data, header, expected):
+    """Where each record starts: headers, blank lines and quoted line breaks count, and no index is
+    a column.
+    """
+    (tmp_path / name).write_bytes(data)
+    table = read_table(tmp_path / name, header=header)
+    assert table.index.name == "line"
+    assert table.index.tolist() == expected
+    assert "line" not in table.columns
+
+
+def test_parquet_has_no_lines(tmp_path):
+    """An index that somebody's file brings is none of ours."""
+    table = pd.DataFrame({"a": [1, 2]}, index=pd.Index([7, 9], name="line"))
+    table.to_parquet(tmp_path / "a.parquet")
+    found = read_table(tmp_path / "a.parquet")
+    assert (found.index.name, found.index.tolist()) == (None, [0, 1])
+
+
 @pytest.mark.parametrize("compression", ["", ".gz"])
 def test_original_sts_layout(tmp_path, compression):
     """No header, seven tab-separated columns or nine, quotes that mean nothing."""
@@ -93,7 +124,7 @@ def test_original_sts_layout(tmp_path, compression):
     assert list(raw.columns) == [str(number) for number in range(9)]
     assert raw["7"].tolist() == [None, "licence", None]
     columns = ColumnsParams(sentence1=5, sentence2=6, score=4, genre=0)
-    pairs = normalize_split(raw, "sts-train.csv", columns, (0, 5))
+    pairs = normalize_split(raw, "sts-train.csv", columns, (0, 5)).pairs
     assert pairs.genre == ["main-captions", "main-forums", "main-news"]
     assert pairs.table()[["sentence1", "sentence2", "score"]].to_numpy().tolist() == [
         ['A "plane is off.', "An air plane.", 1.0],
@@ -245,7 +276,9 @@ def test_empty_file(tmp_path, name, data):
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON"),
         ("a.jsonl", b'{"a": 1}\n\n[1]\n', "line 3: found '[1]'; expected a JSON object"),
         ("a.csv", b"a,b,a\n1,2,3\n", "line 1: a column name occurs twice"),
+        ("a.csv", b"\n\na,b,a\n1,2,3\n", "line 3: a column name occurs twice"),
         ("a.csv", b'a,b\n1,2\n"open,2\n', "line 3"),
+        ("a.csv", b'a,b\n"open,2\n3,4\n5,6\n', "line 2"),
     ],
 )
 def test_bad_line(tmp_path, name, data, expected):

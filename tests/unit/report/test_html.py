@@ -1,5 +1,6 @@
 """The HTML report, without a browser; tests/services/test_report.py looks at it with one."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from splade_sts.comparison.changed import changed_pairs
@@ -45,3 +46,14 @@ def test_one_file_without_anything_from_outside():
     assert "epochs of batches of 16" in page
     assert "unused" not in page
     assert "Pairs in two splits: train and test 2." in page
+
+
+def test_rows_that_were_left_out():
+    """Said where bad rows are dropped, and only there."""
+    made = setting(**{"data.on_bad_row": "drop"})
+    found = made.data["splits"]["test"]
+    splits = {name: found | {"bad_rows": rows} for name, rows in (("train", 3), ("test", 0))}
+    comparison = comparison_of(repeated(BASE), repeated(FINETUNED))
+    page = html_report(comparison, {}, [], replace(made, data={**made.data, "splits": splits}))
+    assert "<p>Bad rows that were left out: train 3, test 0.</p>" in page
+    assert "Bad rows" not in html_report(comparison, {}, [], setting())

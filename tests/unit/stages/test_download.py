@@ -72,6 +72,28 @@ def test_what_was_there_is_kept(folder):
     assert written() == before
 
 
+@pytest.mark.parametrize(
+    "names", ["line", "__index_level_0__", "line,__index_level_0__"], ids=["one", "other", "both"]
+)
+def test_lines_beside_the_rows(folder, names):
+    """Whatever the user's columns are called, they come through, and so do the lines."""
+    (folder / "data/own/test.csv").write_text(f'a,{names}\n\n"1\n2",x,y\n3,z\n')
+    download.main()
+    raw = pd.read_parquet(layout.raw("test"))
+    assert [*raw.columns][: 1 + len(names.split(","))] == ["a", *names.split(",")]
+    assert raw.iloc[:, :2].to_numpy().tolist() == [["1\n2", "x"], ["3", "z"]]
+    assert (raw.index.name, raw.index.tolist()) == ("line", [3, 5])
+
+
+def test_rows_of_parquet(folder):
+    """They have no lines."""
+    TABLE.to_parquet(folder / "data/own/test.parquet")
+    download.main()
+    raw = pd.read_parquet(layout.raw("test"))
+    assert raw.equals(TABLE)
+    assert raw.index.name is None
+
+
 def test_our_own_data(folder):
     """`sample` is read from data/sample, whatever else is said of files."""
     shutil.copytree(ROOT / layout.SAMPLE, layout.SAMPLE)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from splade_sts import layout
@@ -32,13 +33,60 @@ def test_a_bad_score(folder):
     """File, row and value in one message, and no output."""
     prepare(folder, "a,b,1\nc,d,7\n")
     with pytest.raises(
-        UserError, match=r"^local: train.csv: 1 of 2 rows are bad:\n  row 2: score is '7'"
+        UserError, match=r"^local: train.csv: 1 of 2 rows are bad:\n  line 3: score is '7'"
     ):
         normalize.main()
     assert not layout.NORMALIZED.exists()
     assert not Path("metrics").exists()
     assert not Path("evidence").exists()
     assert not list(folder.rglob("*.tmp"))
+
+
+def test_the_line_of_a_parquet_file_is_its_row(folder):
+    """Parquet has no lines."""
+    (folder / "data/own/test.csv").unlink()
+    table = pd.DataFrame({"sentence1": ["a", " "], "sentence2": "b", "score": 1})
+    table.to_parquet(folder / "data/own/test.parquet")
+    prepare(folder, "a,b,1\n")
+    with pytest.raises(UserError, match=r"test.parquet: 1 of 2 rows are bad:\n  row 2: sentence1"):
+        normalize.main()
+
+
+GOOD = "".join(f"a{number},b{number},1\n" for number in range(12))
+
+
+def test_bad_rows_are_dropped(folder, capsys):
+    """The rest is written as if they had never been there; what is left out is said and kept."""
+    prepare(folder, GOOD)
+    normalize.main()
+    expected = layout.normalized("train").read_bytes()
+    assert "bad_rows" not in read_json(layout.metrics("data"))
+    capsys.readouterr()
+
+    prepare(folder, '\n"two\nlines",,1\n' + GOOD + "c,d,7\n" * 11, data__on_bad_row="drop")
+    normalize.main()
+    assert layout.normalized("train").read_bytes() == expected
+    said = capsys.readouterr().out
+    assert "train: 12 of 24 rows left out as bad:\n  line 3: sentence2 is ''; expected text" in said
+    assert "\n  line 17: score is '7'; expected a number from 0 to 5" in said
+    assert "\n  and 2 more\n" in said
+    assert "test: 1 pairs" in said
+    assert "test: 0 of" not in said
+    splits = read_json(layout.evidence("data"))["splits"]
+    assert [split["bad_rows"] for split in splits.values()] == [12, 0, 0]
+    assert [row["place"] for row in splits["train"]["first_bad_rows"]] == [
+        f"line {number}" for number in (3, *range(17, 28))
+    ]
+    assert read_json(layout.metrics("data"))["bad_rows"] == 12
+
+
+def test_too_few_rows_are_left(folder):
+    """A message, and no output."""
+    prepare(folder, "a,b,1\nc,d,7\n", data__on_bad_row="drop")
+    with pytest.raises(UserError, match=r"which leaves 1 pairs; a split needs at least 10"):
+        normalize.main()
+    assert not layout.NORMALIZED.exists()
+    assert not Path("evidence").exists()
 
 
 @pytest.mark.parametrize(("on_leak", "kept"), [("keep", 2), ("drop_from_train", 1)])
