@@ -47,8 +47,8 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
     for number, pair in zip(numbers, pairs, strict=True):
         if not all(isinstance(sentence, str) and sentence.strip() for sentence in pair):
             raise UserError(
-                f"{path}, {table.index.name or 'row'} {number}: found {reprlib.repr(pair)}; expected two sentences that "
-                "are not empty"
+                f"{path}, {table.index.name or 'row'} {number}: found {reprlib.repr(pair)}; "
+                "expected two sentences that are not empty"
             )
     return pairs
 
