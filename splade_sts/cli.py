@@ -1,4 +1,6 @@
-"""Command line: python -m splade_sts pareto | runs | score | seeds | sweep | sync | ui | verify."""
+"""Command line: python -m splade_sts pareto | register | runs | score | seeds | sweep | sync | ui |
+verify.
+"""
 
 import argparse
 import os
@@ -47,6 +49,19 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         print(as_json(found))
     else:
         print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
+
+
+def register(arguments: argparse.Namespace) -> None:
+    """Register the fine-tuned model of a run in MLflow."""
+    from splade_sts.tracking.register import register as register_run
+
+    experiment = params.load(layout.project_root() / layout.PARAMS).track.experiment
+    found = register_run(arguments.run, experiment)
+    done = "is now" if found.new else "was already"
+    print(
+        f"the model of {found.run} (run {found.run_id}) {done} version {found.version} of "
+        f"{experiment}"
+    )
 
 
 def runs(arguments: argparse.Namespace) -> None:
@@ -153,11 +168,12 @@ def ui(arguments: argparse.Namespace) -> None:
 
     start_mlflow()
     from splade_sts.tracking.store import Store, tracking_uri
-    from splade_sts.tracking.view import runs_page
+    from splade_sts.tracking.view import SWEEPS, runs_page
 
     store = Store.open(root, experiment)
-    page = f"http://127.0.0.1:{arguments.port}{runs_page(store.experiment_id)}"
-    print(f"MLflow UI: {page} (Ctrl-C ends it)", flush=True)
+    address = f"http://127.0.0.1:{arguments.port}"
+    print(f"MLflow UI: {address}{runs_page(store.experiment_id)} (Ctrl-C ends it)")
+    print(f"by sweep:  {address}{runs_page(store.experiment_id, SWEEPS)}", flush=True)
     server = [
         sys.executable,
         "-m",
@@ -261,6 +277,12 @@ def parser() -> argparse.ArgumentParser:
     )
 
     add(pareto, named, files, json)
+    command = add(register)
+    command.add_argument(
+        "run",
+        nargs="?",
+        help="a DVC experiment, or a Git revision with committed results; without: the workspace",
+    )
     command = add(runs)
     command.add_argument("run", nargs="*", help=f"{RUNS}; without any: all")
     form = command.add_mutually_exclusive_group()

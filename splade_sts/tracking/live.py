@@ -13,7 +13,14 @@ from splade_sts import layout
 from splade_sts.params import Params
 from splade_sts.runs.place import changed_params, git_tags, run_name
 from splade_sts.runs.public import public_params
-from splade_sts.tracking.view import SECONDS, TRAINING_TAG, mlflow_tags, note, point_values
+from splade_sts.tracking.view import (
+    SECONDS,
+    TRAINING_TAG,
+    mlflow_tags,
+    note,
+    point_values,
+    sweep_tag,
+)
 from splade_sts.training.curves import Point
 
 FINISH_SECONDS = 15.0
@@ -71,7 +78,11 @@ class LiveRun:
             {
                 "experiment": self._experiment,
                 "params": self._params,
-                "tags": {**mlflow_tags(tags, note(None, changed, None)), **tags},
+                "tags": {
+                    **mlflow_tags(tags, note(None, changed, None)),
+                    **sweep_tag(tags, self._params),
+                    **tags,
+                },
                 "root": str(root),
                 "name": run_name(tags),
             }

@@ -25,7 +25,14 @@ from splade_sts.locks import locked
 from splade_sts.runs.record import Dataset, Record
 from splade_sts.tracking import view
 from splade_sts.tracking.owner import alive
-from splade_sts.tracking.view import COMPLETE_TAG, MISSING_TAG, RECORD_TAG, TRAINING_TAG, WRITER_TAG
+from splade_sts.tracking.view import (
+    COMPLETE_TAG,
+    EXPERIMENT_TAG,
+    MISSING_TAG,
+    RECORD_TAG,
+    TRAINING_TAG,
+    WRITER_TAG,
+)
 from splade_sts.training.curves import Point
 
 BATCH = 1000  # most metrics that MLflow takes in one request
@@ -93,38 +100,53 @@ class Store:
                 root,
             )
 
-    def find_run(self, tag: str, value: str, complete: bool) -> Run | None:
-        """The newest run with that tag that is complete, or not."""
-        runs = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=f"tags.`{tag}` = '{value}'",
-            order_by=["attributes.start_time DESC"],
-        )
-        return next(
-            (run for run in runs if (run.data.tags.get(COMPLETE_TAG) == "true") == complete), None
-        )
-
-    def write(self, record: Record, name: str, tags: dict[str, str]) -> Written:
-        """Make MLflow hold `record` as one complete run.
-
-        The run that the training opened is completed; where there is none (the training came from
-        DVC's cache, or MLflow was away), one is made from the record alone; a record that MLflow
-        holds already is left as it is, unless files were missing then that are there now.
+    def find(self, record: Record, name: str, by_name: bool) -> Run | None:
+        """The newest complete run that holds `record`, of that name where there is one.
 
         Args:
             record: the record.
-            name: of a run that has to be made.
-            tags: of the run, besides those of the record.
+            name: of the run.
+            by_name: only a run of that name will do.
         """
-        run = self.find_run(TRAINING_TAG, record.training_id, complete=False)
-        if run is None:
-            known = self.find_run(RECORD_TAG, record.id, complete=True)
-            if known is not None and MISSING_TAG not in known.data.tags:
-                return Written(known.info.run_id, False, ())
-            if known is not None and record.missing:
-                return Written(known.info.run_id, False, record.missing)
-            run = known or self.client.create_run(self.experiment_id, run_name=name)
+        runs = self._complete(record)
+        named = next((run for run in runs if run.info.run_name == name), None)
+        return named or (None if by_name or not runs else runs[0])
+
+    def write(
+        self, record: Record, name: str, tags: dict[str, str], by_name: bool = True
+    ) -> Written:
+        """Make MLflow hold `record` as one complete run.
+
+        The results, `Record.id`, and the name identify a run. A pipeline run is written unless a
+        run of its name holds its results already; where another name does, its note says so. What
+        only holds results, a commit or the workspace, needs no run beside the one whose results
+        they are: pass `by_name=False`.
+
+        The run that the training opened is completed, if it was of the same DVC experiment or, as
+        the record, of none; where there is no such run (the training came from DVC's cache, or
+        MLflow was away), one is made from the record alone. A run that is complete is left as it
+        is, unless files were missing then that are there now.
+
+        Args:
+            record: the record.
+            name: of the run.
+            tags: of the run, besides those of the record.
+            by_name: a complete run of another name is not enough.
+        """
+        known = self.find(record, name, by_name)
+        live = self._live(record, tags) if by_name or known is None else None
+        if known is not None and live is None:
+            lacking = MISSING_TAG in known.data.tags
+            if record.missing or not lacking:
+                return Written(known.info.run_id, False, record.missing if lacking else ())
+        run = live or known or self.client.create_run(self.experiment_id, run_name=name)
         run_id, now = run.info.run_id, run.info.start_time
+        shown = tags
+        if run is live:
+            self.client.update_run(run_id, name=name)
+        elif run is known:  # it stays the run that it was, but there may be more to say of it
+            name = run.info.run_name
+            shown = {tag: value for tag, value in tags.items() if tag == view.NOTE_TAG}
         self.log_points(run_id, self._not_held(run_id, record.points), now)
         self.client.log_batch(
             run_id,
@@ -137,7 +159,8 @@ class Store:
             ),
             tags=tag_entities(
                 {
-                    **tags,
+                    **shown,
+                    **self._same_results(record, name, tags),
                     **record.tags,
                     TRAINING_TAG: record.training_id,
                     RECORD_TAG: record.id,
@@ -154,6 +177,35 @@ class Store:
         self.client.set_tag(run_id, COMPLETE_TAG, "true")
         self.client.set_terminated(run_id, status="FINISHED")
         return Written(run_id, True, record.missing)
+
+    def _runs(self, tag: str, value: str) -> list[Run]:
+        """The runs with that tag, newest first."""
+        return list(
+            self.client.search_runs(
+                [self.experiment_id],
+                filter_string=f"tags.`{tag}` = '{value}'",
+                order_by=["attributes.start_time DESC"],
+            )
+        )
+
+    def _complete(self, record: Record) -> list[Run]:
+        """The complete runs that hold `record`, newest first."""
+        return [run for run in self._runs(RECORD_TAG, record.id) if _is_complete(run)]
+
+    def _live(self, record: Record, tags: dict[str, str]) -> Run | None:
+        """The run that the training of `record` opened and nothing has completed yet."""
+        experiment = tags.get(EXPERIMENT_TAG)
+        for run in self._runs(TRAINING_TAG, record.training_id):
+            if not _is_complete(run) and run.data.tags.get(EXPERIMENT_TAG) == experiment:
+                return run
+        return None
+
+    def _same_results(self, record: Record, name: str, tags: dict[str, str]) -> dict[str, str]:
+        """The note of `tags`, and which run of another name had these results first."""
+        others = [run.info.run_name for run in self._complete(record) if run.info.run_name != name]
+        if not others:
+            return {}
+        return {view.NOTE_TAG: view.same_results(tags.get(view.NOTE_TAG, ""), others[-1])}
 
     def log_points(
         self, run_id: str, points: Sequence[tuple[int, dict[str, float]]], timestamp: int
@@ -191,21 +243,32 @@ class Store:
                 target.write_bytes(content)
             self.client.log_artifacts(run_id, folder)
 
+    def registered(self, run_id: str, name: str) -> str | None:
+        """The version under which the model of a run is registered as `name`."""
+        versions = self.client.search_model_versions(f"run_id = '{run_id}'")
+        return next((str(one.version) for one in versions if one.name == name), None)
+
     def log_model(self, run_id: str, folder: Path, name: str) -> None:
-        """Log the model in `folder` with the run and register it as `name`.
+        """Log the model in `folder` with the run and register it as `name`; the run's end stays
+        what it was.
 
         `mlflow.pyfunc.load_model("models:/NAME/VERSION").predict(sentences)` then gives the vectors
         of `SparseEncoder(folder)`.
         """
         packages = ("mlflow", "sentence-transformers", "torch")
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-            mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(LOADER),
-                artifacts={"model": str(folder)},
-                registered_model_name=name,
-                pip_requirements=[f"{package}=={version(package)}" for package in packages],
-            )
+        before = self.client.get_run(run_id).info
+        try:
+            with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+                mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(LOADER),
+                    artifacts={"model": str(folder)},
+                    registered_model_name=name,
+                    pip_requirements=[f"{package}=={version(package)}" for package in packages],
+                )
+        finally:
+            if before.end_time is not None:
+                self.client.set_terminated(run_id, before.status, before.end_time)
 
     def end_note(self, run_id: str) -> Path:
         """Where a writer leaves how a training ended while MLflow could not be told."""
@@ -232,8 +295,14 @@ class Store:
             left.unlink(missing_ok=True)
 
 
+def _is_complete(run: Run) -> bool:
+    return bool(run.data.tags.get(COMPLETE_TAG) == "true")
+
+
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of the experiment `name`, made where it is missing."""
+    """The id of the experiment `name`, made where it is missing, with the views of its table of
+    runs.
+    """
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
@@ -246,6 +315,9 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    for tag, value in view.experiment_tags().items():
+        if tag not in found.tags:
+            client.set_experiment_tag(found.experiment_id, tag, value)
     return str(found.experiment_id)
 
 

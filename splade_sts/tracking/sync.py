@@ -1,5 +1,16 @@
-"""Making MLflow complete from what DVC and Git hold."""
+"""Making MLflow complete from what DVC and Git hold.
 
+What a run is: its results and its name, see `splade_sts.tracking.store.Store.write`. The stage
+`track` runs where something of the pipeline ran. It writes a run under the name of the DVC
+experiment, or of the commit in the workspace: `dvc repro`, `dvc exp run`, `--temp` and the queue
+alike. `sync` writes what is missing of them: every DVC experiment under its name, also one for
+which no stage had to run. A commit and the workspace are no runs but hold the results of one: after
+`dvc exp apply`, or a commit of what `dvc repro` left, `sync` finds the run whose results they are
+and writes nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +23,7 @@ from splade_sts.runs.place import changed_params, commit_tags, experiment_tags, 
 from splade_sts.runs.record import Record, collect
 from splade_sts.runs.source import RunFiles
 from splade_sts.tracking.start import start_mlflow
-from splade_sts.tracking.view import REPORT, mlflow_tags, note
+from splade_sts.tracking.view import EXPERIMENT_TAG, REPORT, mlflow_tags, note, sweep_tag
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,16 @@ def shown_tags(root: Path, record: Record, tags: dict[str, str]) -> dict[str, st
     changed = changed_params(root, record.params, tags["git.commit"])
     said = verdict(record.comparison) if record.comparison else None
     report = str(REPORT) if str(REPORT) in record.artifacts else None
-    return {**mlflow_tags(tags, note(said, changed, report)), **tags}
+    return {
+        **mlflow_tags(tags, note(said, changed, report)),
+        **sweep_tag(tags, record.params),
+        **tags,
+    }
 
 
 def write(record: Record, experiment: str, model: Path | None = None) -> tuple[str, bool]:
-    """Write the record of the working directory, and the model in the folder `model`.
+    """Write the record of the pipeline run in the working directory, and the model in the folder
+    `model`.
 
     Args:
         record: the record.
@@ -73,7 +89,7 @@ def write(record: Record, experiment: str, model: Path | None = None) -> tuple[s
     store.settle()
     tags = git_tags(root)
     done = store.write(record, run_name(tags), shown_tags(root, record, tags))
-    if model is not None and done.new:
+    if model is not None and store.registered(done.run_id, experiment) is None:
         store.log_model(done.run_id, model, experiment)
     return done.run_id, done.new
 
@@ -96,12 +112,10 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
     root = layout.project_root()
     places = _places(root, names, branch)
     start_mlflow()
-    from mlflow.exceptions import MlflowException
-
     from splade_sts.tracking.store import Store
 
     done = []
-    try:
+    with reachable():
         store = Store.open(root, experiment)
         store.settle()
         for place in places:
@@ -117,14 +131,29 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
                 done.append(Synced(place.name, None, False, problem=str(error)))
                 continue
             tags = shown_tags(root, record, place.tags)
-            written = store.write(record, run_name(place.tags), tags)
+            written = store.write(
+                record, run_name(place.tags), tags, by_name=EXPERIMENT_TAG in place.tags
+            )
             done.append(Synced(place.name, written.run_id, written.new, written.missing))
+    return done
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turns what MLflow raises into one message; call `start_mlflow` first.
+
+    Raises:
+        UserError: MLflow cannot be reached, or refuses what it is asked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except MlflowException as error:
         raise UserError(
             f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this "
             "project"
         ) from error
-    return done
 
 
 def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:

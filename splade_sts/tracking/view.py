@@ -8,6 +8,7 @@ worth).
 
 import getpass
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -20,10 +21,13 @@ TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = (
     "splade_sts.complete",
 )
 WRITER_TAG, MISSING_TAG = "splade_sts.writer", "splade_sts.missing"
+EXPERIMENT_TAG, BASELINE_TAG = "dvc.experiment", "dvc.baseline"  # see splade_sts.runs.place
+NOTE_TAG, SWEEP_TAG = "mlflow.note.content", "sweep"
 SECONDS = "train/seconds"
 REPORT = layout.REPORTS / "comparison.html"
-# A shared view of the UI: the runs table opens with these columns instead of without any metric.
-VIEW = "results"
+# Shared views of the UI. In both, the table of runs opens with our columns instead of without any
+# metric; in the second one, the runs of a sweep are one group that shows the means of its metrics.
+VIEW, SWEEPS = "results", "sweeps"
 COLUMNS = (
     *(
         f"metrics.`{name}`"
@@ -81,7 +85,7 @@ def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:
         tags: see `splade_sts.runs.place.git_tags`.
         note: Markdown.
     """
-    name = tags.get("dvc.experiment")
+    name = tags.get(EXPERIMENT_TAG)
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -91,8 +95,47 @@ def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": tags["git.commit"],
         "mlflow.user": user,
-        "mlflow.note.content": note,
+        NOTE_TAG: note,
     }
+
+
+def sweep_tag(tags: dict[str, str], params: dict[str, Any]) -> dict[str, str]:
+    """The tag that all runs of a sweep have in common: what it varies, and from which commit.
+
+    `splade_sts.runs.sweep` names an experiment after parameters and their values, and whoever runs
+    `dvc exp run -n seed-7 -S train.seed=7` by hand does the same. The name is read here, because it
+    is all that DVC gives to a stage, keeps with the experiment and hands to other machines.
+
+    Args:
+        tags: see `splade_sts.runs.place.git_tags`.
+        params: parameters as in `Record.params`.
+
+    Returns:
+        Empty where the name says nothing of a sweep.
+    """
+    varied = _varied(tags.get(EXPERIMENT_TAG, ""), params)
+    if not varied:
+        return {}
+    return {SWEEP_TAG: f"{', '.join(varied)} from {tags.get(BASELINE_TAG, '')[:7]}"}
+
+
+def _varied(name: str, params: dict[str, Any]) -> tuple[str, ...]:
+    """The parameters that a name consists of, with their values: `seed-7-epochs-2`."""
+    for key, value in params.items():
+        for text in _forms(value):
+            part = f"{key.rsplit('.', 1)[-1]}-{text}"
+            if name == part.rstrip("."):
+                return (key,)
+            if name.startswith(f"{part}-") and (others := _varied(name[len(part) + 1 :], params)):
+                return (key, *others)
+    return ()
+
+
+def _forms(value: Any) -> set[str]:
+    """How a value may stand in the name of an experiment."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    words = (text, re.sub(r"\.0\b", "", text))  # a whole number, though the parameter is a fraction
+    return {re.sub(r"[^0-9A-Za-z_.-]+", "_", word) for word in words}
 
 
 def note(
@@ -119,25 +162,33 @@ def note(
     return "\n\n".join(parts)
 
 
+def same_results(note: str, name: str) -> str:
+    """`note`, and that the run `name` had the same results."""
+    return "\n\n".join(filter(None, [note, f"Its results equal those of the run `{name}`."]))
+
+
 def _shown(value: Any) -> str:
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def experiment_tags() -> dict[str, str]:
-    """Tags of a new experiment: its kind, so that its page shows runs and not traces, and the view
-    of its runs.
+    """Tags of an experiment: its kind, so that its page shows runs and not traces, and the views of
+    its runs.
     """
-    view = json.dumps({"selectedColumns": COLUMNS})
+    columns = {"selectedColumns": COLUMNS}
+    groups = {"mode": "tag", "groupByData": SWEEP_TAG}
+    grouped = {"groupBy": {"aggregateFunction": "average", "groupByKeys": [groups]}}
     return {
         "mlflow.experimentKind": "custom_model_development",  # private: mlflow
-        f"mlflow.sharedViewState.{VIEW}": view,  # private: mlflow
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(columns),  # private: mlflow
+        f"mlflow.sharedViewState.{SWEEPS}": json.dumps(columns | grouped),  # private: mlflow
     }
 
 
-def runs_page(experiment_id: str) -> str:
-    """Path of the UI's table of runs with `COLUMNS`.
+def runs_page(experiment_id: str, view: str = VIEW) -> str:
+    """Path of the UI's table of runs in a view of `experiment_tags`.
 
     Without `workflowType` the UI opens its pages for LLM applications.
     """
-    query = f"workflowType=machine_learning&viewStateShareKey={VIEW}"  # private: mlflow
+    query = f"workflowType=machine_learning&viewStateShareKey={view}"  # private: mlflow
     return f"/#/experiments/{experiment_id}/runs?{query}"

@@ -71,6 +71,56 @@ def test_a_cached_training_still_ends_in_one_complete_run(project: Path, tmp_pat
     assert {"params.yaml", "dvc.lock", "comparison.html", "predictions.png"} <= files
 
 
+def test_equal_results_have_a_run_for_each_name(project: Path, tmp_path: Path) -> None:
+    """Experiments that repeat others, with stages that run and without, are there under their
+    names; committing one of them, or a second sync, adds nothing.
+    """
+    folder = copy_project(project, tmp_path / "project")
+    change = ("-S", "compare.changed_pairs=3")
+    for name in ("once", "twice"):
+        dvc(folder, "exp", "run", "--temp", "-n", name, *change)
+    dvc(folder, "exp", "run", "-n", "nothing-new")
+    splade_sts(folder, "sync", check=True)
+    found = [one for one in runs(folder) if view.COMPLETE_TAG in one.data.tags]
+    notes = {one.info.run_name: one.data.tags["mlflow.note.content"] for one in found}
+    assert {"once", "twice", "nothing-new"} <= set(notes)
+    assert len(found) == len(notes) == 4
+    assert "equal" not in notes["once"]
+    assert "Its results equal those of the run `once`." in notes["twice"]
+    assert "Its results equal those of the run `repro-" in notes["nothing-new"]
+    dvc(folder, "exp", "apply", "twice")
+    again = splade_sts(folder, "sync", check=True)
+    assert again.stdout.splitlines()[-1].startswith("0 written")
+    run(["git", "commit", "-qam", "twice"], folder)
+    again = splade_sts(folder, "sync", check=True)
+    assert again.stdout.splitlines()[-1].startswith("0 written")
+
+
+def test_registering_models(project: Path, tmp_path: Path) -> None:
+    """The workspace's, and that of an experiment from DVC's cache; each once, and by
+    `track.log_model` as well.
+    """
+    folder = copy_project(project, tmp_path / "project")
+    (first,) = [one for one in runs(folder) if view.COMPLETE_TAG in one.data.tags]
+    done = splade_sts(folder, "register", check=True)
+    model = f"the model of {first.info.run_name} (run {first.info.run_id})"
+    assert done.stdout == f"{model} is now version 1 of splade-sts\n"
+    shutil.rmtree(folder / "models/finetuned")
+    done = splade_sts(folder, "register", "HEAD", check=True)
+    assert done.stdout == f"{model} was already version 1 of splade-sts\n"
+    dvc(folder, "exp", "run", "--temp", "-n", "logged", "-S", "track.log_model=true")
+    done = splade_sts(folder, "register", "logged", check=True)
+    assert "the model of logged" in done.stdout
+    assert "was already version 2" in done.stdout
+    dvc(folder, "exp", "run", "--temp", "-n", "other-report", "-S", "compare.changed_pairs=3")
+    done = splade_sts(folder, "register", "other-report", check=True)
+    assert "is now version 3" in done.stdout
+    found = [path.parent for path in folder.rglob("mlartifacts/**/model.safetensors")]
+    assert len(found) == 3
+    kept = {(path / "config.json").read_bytes() for path in found}
+    assert len(kept) == 1
+
+
 def test_syncing_brings_runs_back(project: Path, record: Record, tmp_path: Path) -> None:
     """Into an empty store, from Git and DVC, curves included; a second sync writes nothing."""
     uri = f"sqlite:///{tmp_path / 'again.db'}"
@@ -229,6 +279,10 @@ def test_sweeps_from_the_command_line(project: Path, tmp_path: Path) -> None:
     assert "max_active_dims-5 is there already" in queued.stdout
     assert "| max_active_dims-5" in queued.stdout
     assert (folder / "queued/pareto.png").exists()
+    head = run(["git", "rev-parse", "HEAD"], folder).stdout
+    named = {one.info.run_name: one.data.tags.get(view.SWEEP_TAG) for one in runs(folder)}
+    group = f"evaluate.max_active_dims from {head[:7]}"
+    assert {name for name, sweep in named.items() if sweep == group} == set(tuned)
     refs = ["git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps"]
     names = {name for name in run(refs, folder).stdout.split() if name.startswith("max_")}
     assert names == {"max_active_dims-5", "max_active_dims-6"}

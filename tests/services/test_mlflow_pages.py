@@ -1,9 +1,7 @@
 """MLflow's pages in headless Chromium."""
 
 import json
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,34 +14,14 @@ from splade_sts.tracking.start import start_mlflow
 from tests.support.mlflow_runs import EXPERIMENT, mlflow_server
 from tests.support.records import run_record
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver"),
-]
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--window-size=1400,1000"
-)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path / 'chromium'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = pytest.mark.browser
 
 
 def test_mlflow_pages(
     browser: webdriver.Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page that `ui` names is the table of runs with our columns; two runs are compared in
-    sections of charts.
+    """The pages that `ui` names are the table of runs with our columns, alone and by sweep; two
+    runs are compared in sections of charts.
     """
     uri = f"sqlite:///{tmp_path / 'server.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -56,6 +34,8 @@ def test_mlflow_pages(
     points = [(point.step, view.point_values(point)) for point in record.points]
     store.log_points(second, points, int(time.time() * 1000))
     store.client.set_terminated(second)
+    for name in ("seed-1", "seed-2"):
+        store.write(record, name, {view.SWEEP_TAG: "train.seed from c0ffeec"})
     with mlflow_server(tmp_path, uri) as (address, _):
         wait = WebDriverWait(browser, 60)
         browser.get(address + view.runs_page(store.experiment_id))
@@ -64,6 +44,10 @@ def test_mlflow_pages(
         assert "machine_learning" in browser.current_url
         assert "traces" not in browser.current_url
         # the page does not leave a shared view where only the part behind # changes
+        browser.get("about:blank")
+        browser.get(address + view.runs_page(store.experiment_id, view.SWEEPS))
+        texts = ("Group: train.seed from c0ffeec", "seed-1", "seed-2")
+        wait.until(lambda b: all(text in b.page_source for text in texts))
         browser.get("about:blank")
         compared = f"runs={json.dumps([first, second])}&experiments={json.dumps(['1'])}"
         browser.get(f"{address}/#/compare-runs?{compared}")

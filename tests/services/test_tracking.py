@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from splade_sts.errors import UserError
+from splade_sts.tracking.register import register
 from splade_sts.tracking.start import start_mlflow
-from splade_sts.tracking.sync import shown_tags
+from splade_sts.tracking.sync import shown_tags, sync
 from tests.support.commands import ROOT, run, user_environment
 from tests.support.mlflow_runs import (
     EXPERIMENT,
@@ -30,7 +32,7 @@ from tests.support.mlflow_runs import (
     wait_for_port,
 )
 from tests.support.projects import commit
-from tests.support.records import run_record, write_run
+from tests.support.records import run_record, write_pipeline, write_run
 
 if TYPE_CHECKING:
     from splade_sts.tracking.store import Store
@@ -87,7 +89,7 @@ def test_status_of_a_training(workspace: Path) -> None:
 
 def test_a_killed_writer_is_settled_later(workspace: Path) -> None:
     """Where the writer dies too, the next use of the store gives the run its status."""
-    training = train(workspace, "exit", until="never")
+    training = train(workspace, "exit", until="never", real=True)
     wait_for_metric(workspace, "train/loss")
     writers = psutil.Process(training.pid).children()
     assert len(writers) == 1
@@ -225,6 +227,76 @@ def test_a_record_becomes_one_complete_run(workspace: Path) -> None:
     assert other.run_id != run_id
 
 
+def experiment(name: str) -> dict[str, str]:
+    """Tags of a DVC experiment."""
+    return {"dvc.experiment": name, "dvc.baseline": "c0ffee" * 6, "git.commit": "c0ffee" * 6}
+
+
+def test_equal_results_under_another_name(workspace: Path) -> None:
+    """A DVC experiment has a run of its own, which says whose results it repeats; a commit is
+    content with the run that is there, which stays what it was.
+    """
+    record, store = run_record(), open_store(workspace)
+    bare = replace(record, missing=("reports",), artifacts={})
+    first = store.write(bare, "first", {**experiment("first"), "mlflow.note.content": "bare"})
+    by_commit = store.write(
+        record,
+        "repro-1234567",
+        {"git.commit": "1234567", "mlflow.note.content": "complete"},
+        by_name=False,
+    )
+    assert by_commit == replace(first, missing=())
+    second = store.write(record, "second", experiment("second"))
+    third = store.write(record, "third", {**experiment("third"), "mlflow.note.content": "note"})
+    assert second.new
+    assert third.new
+    found = {one.info.run_name: one for one in runs(workspace)}
+    assert set(found) == {"first", "second", "third"}
+    assert {one.data.tags["splade_sts.record"] for one in found.values()} == {record.id}
+    tags = {name: one.data.tags for name, one in found.items()}
+    assert tags["first"]["mlflow.note.content"] == "complete"
+    assert tags["first"]["git.commit"] == "c0ffee" * 6
+    assert tags["second"]["mlflow.note.content"] == "Its results equal those of the run `first`."
+    assert tags["third"]["mlflow.note.content"].startswith("note\n\nIts results equal")
+    for name, written in (("first", first), ("second", second), ("third", third)):
+        again = store.write(record, name, experiment(name))
+        assert (again.run_id, again.new) == (written.run_id, False)
+    assert not store.write(record, "repro-7654321", {"git.commit": "7654321"}, by_name=False).new
+    assert store.write(record, "repro-7654321", {"git.commit": "7654321"}).new
+
+
+def test_a_live_run_belongs_to_its_experiment(workspace: Path) -> None:
+    """Another experiment with the same training leaves it alone, and so does a commit whose
+    results are there; `dvc repro` completes it and gives it its name.
+    """
+    for name in ("mine", ""):
+        train(workspace, "exit", DVC_EXP_NAME=name).communicate(timeout=60)
+    wait_for_end(workspace, 2)
+    record, store = replace(run_record(), training_id="training"), open_store(workspace)
+    live = {one.data.tags.get("dvc.experiment"): one.info.run_id for one in runs(workspace)}
+    other = store.write(record, "other", experiment("other"))
+    assert other.run_id not in live.values()
+    assert store.write(record, "mine", experiment("mine")).run_id == live["mine"]
+    commit = {"git.commit": "1234567"}
+    assert not store.write(record, "repro-1234567", commit, by_name=False).new
+    assert store.write(record, "repro-1234567", commit).run_id == live[None]
+    assert not store.write(record, "repro-1234567", commit).new
+    names = {one.info.run_id: one.info.run_name for one in runs(workspace)}
+    assert names == {other.run_id: "other", live["mine"]: "mine", live[None]: "repro-1234567"}
+
+
+def test_an_experiment_of_before_gets_the_views(workspace: Path) -> None:
+    """One that somebody made in MLflow; what it says of its kind stays."""
+    store = open_store(workspace)
+    kind = "mlflow.experimentKind"
+    artifacts = (workspace / "mlartifacts").as_uri()
+    theirs = store.client.create_experiment("theirs", artifacts, tags={kind: "somebody's"})
+    assert type(store).open(workspace, "theirs").experiment_id == theirs
+    tags = store.client.get_experiment(theirs).tags
+    assert tags[kind] == "somebody's"
+    assert {"mlflow.sharedViewState.results", "mlflow.sharedViewState.sweeps"} <= set(tags)
+
+
 def test_the_run_of_a_training_is_completed(workspace: Path) -> None:
     """The record of a training that was shown live goes into its run, with the points that a dead
     server missed.
@@ -251,13 +323,52 @@ def test_a_logged_model_gives_the_same_vectors(workspace: Path, tiny_splade: Pat
     from splade_sts.model.encoder import load_encoder
 
     run_id = store.client.create_run(store.experiment_id, run_name="x").info.run_id
+    store.client.set_terminated(run_id, "FINISHED", 1000)
+    assert store.registered(run_id, EXPERIMENT) is None
     store.log_model(run_id, tiny_splade, EXPERIMENT)
+    assert store.registered(run_id, EXPERIMENT) == "1"
+    assert store.registered(run_id, "another") is None
+    info = store.client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", 1000), "registered later, no longer run"
     sentences = ["the dog runs in the park", "a big red car"]
     model = load_encoder(tiny_splade)
     expected = [dict(terms) for terms in model.decode(model.encode(sentences))]
     loaded = mlflow.pyfunc.load_model(f"models:/{EXPERIMENT}/1").predict(sentences)
     assert loaded == expected
     assert all(expected)
+
+
+def test_models_that_are_not_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that MLflow does not hold, of one that is not in the cache, of a workspace whose
+    model is not the recorded one, of a revision without results: one line each.
+    """
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    run(["git", "init", "-q"], tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    commit(tmp_path, "nothing yet")
+    with pytest.raises(UserError, match=r"^the pipeline has not run to its end here \(params.yaml"):
+        register(None, EXPERIMENT)
+    shutil.rmtree(tmp_path / ".dvc")
+    write_run(tmp_path)
+    write_pipeline(tmp_path)
+    commit(tmp_path, "a run")
+    with pytest.raises(UserError, match=r"^HEAD is not in MLflow; .* python -m splade_sts sync$"):
+        register("HEAD", EXPERIMENT)
+    assert all(done.written for done in sync([], None, EXPERIMENT))
+    with pytest.raises(UserError, match=r"^not in the cache: models/finetuned of .* \(dvc pull\)$"):
+        register("HEAD", EXPERIMENT)
+    with pytest.raises(UserError, match=r"^models/finetuned is not the model of dvc.lock; dvc"):
+        register(None, EXPERIMENT)
+    (tmp_path / "models/finetuned").mkdir(parents=True)
+    (tmp_path / "models/finetuned/another").touch()
+    with pytest.raises(UserError, match=r"^models/finetuned is not the model of dvc.lock; dvc"):
+        register(None, EXPERIMENT)
+    for name in ("HEAD~1", "nowhere"):
+        with pytest.raises(UserError, match=name):
+            register(name, EXPERIMENT)
 
 
 def test_the_ui_listens_on_loopback_only(workspace: Path) -> None:

@@ -173,7 +173,8 @@ def execute(arguments: list[str], folder: str) -> None:
         arguments = arguments[1:]
     kind, what, *rest = arguments
     sys.argv = [kind, *rest]
-    sys.path.insert(0, folder if kind == "-m" else "")
+    more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [folder if kind == "-m" else "", *filter(None, more)]
     if kind == "-m":
         runpy._run_module_as_main(what)
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from splade_sts.locks import locked
 from splade_sts.tracking.start import start_mlflow
-from tests.support.commands import ROOT, user_environment
+from tests.support.commands import ROOT, start
 
 EXPERIMENT = "splade-sts"
 TRAINING = """
@@ -36,19 +36,13 @@ with LiveRun("splade-sts", {"train.seed": 1}, {"device": end}) as live:
 
 
 def train(
-    workspace: Path, end: str, until: str = ".", **environment: str
+    workspace: Path, end: str, until: str = ".", real: bool = False, **environment: str
 ) -> "subprocess.Popen[str]":
     """Start a training that shows three points, waits until there is a file `until`, and ends as
-    `end` says.
+    `end` says; with `real` it and its writer are what `tests.support.commands` calls real.
     """
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAINING, end, until],
-        cwd=workspace,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=user_environment(PYTHONPATH=str(ROOT), **environment),
-    )
+    command: list[str | Path] = ["python", "-c", TRAINING, end, until]
+    return start(command, workspace, real, {"PYTHONPATH": str(ROOT), **environment})
 
 
 def runs(workspace: Path, uri: str | None = None) -> list[Any]:

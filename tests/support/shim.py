@@ -28,6 +28,7 @@ EARLY = (
     "LD_",
     "PYTHON",
 )
+LATE = ("HF_TOKEN", "PYTHONPATH")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,7 +37,7 @@ def early(environment):
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(EARLY) and name != "HF_TOKEN"
+        if name.startswith(EARLY) and name not in LATE
     }
 
 
@@ -45,6 +46,9 @@ def forkable(arguments):
     while arguments[:1] == ["-B"]:
         arguments = arguments[1:]
     kind, what = [*arguments, None, None][:2]
+    for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        if os.access(f"{folder}/sitecustomize.py", os.F_OK):
+            return False
     return kind == "-c" or (kind == "-m" and what.startswith(MODULES))
 
 

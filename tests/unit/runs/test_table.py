@@ -1,0 +1,74 @@
+"""The table of runs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from splade_sts.errors import UserError
+from splade_sts.runs.table import as_csv, as_json, as_text, table
+from tests.support.commands import run
+from tests.support.projects import commit, set_params
+
+
+@pytest.fixture
+def two_seeds(repository: Path) -> Path:
+    """A second commit with another seed and another dvc.lock."""
+    set_params(repository, train__seed=7)
+    with (repository / "dvc.lock").open("a", encoding="utf-8") as file:
+        file.write("# run again\n")
+    commit(repository, "another seed")
+    return repository
+
+
+def test_commits_with_what_differs(two_seeds: Path) -> None:
+    """The commits that changed dvc.lock, newest first, with the one parameter that differs."""
+    found = table(two_seeds)
+    assert [row.differs for row in found.rows] == [{"train.seed": 7}, {"train.seed": 42}]
+    assert not found.left_out
+    text = as_text(found)
+    assert "seed=7" in text
+    assert max(map(len, text.splitlines())) < 160
+    row = found.rows[0]
+    assert f"{row.test_spearman:.4f}" in text
+    assert f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]" in text
+
+
+def test_verdict_is_that_of_the_interval(repository: Path) -> None:
+    """More than chance only where the interval of the gain leaves zero out."""
+    for row in table(repository, ["HEAD"]).rows:
+        raised, lowered = row.gain_low > 0, row.gain_high < 0
+        words = {(True, False): "raised", (False, True): "lowered"}
+        assert row.verdict == words.get((raised, lowered), "no significant difference")
+
+
+def test_json_and_csv_hold_the_same(two_seeds: Path) -> None:
+    """One entry a run, unrounded."""
+    found = table(two_seeds, ["HEAD", "HEAD~1"])
+    listed = json.loads(as_json(found))
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [entry["run"] for entry in listed] == [row["run"] for row in rows] == ["HEAD", "HEAD~1"]
+    assert [entry["differs"]["train.seed"] for entry in listed] == [7, 42]
+    assert [float(row["test_spearman"]) for row in rows] == [
+        entry["test_spearman"] for entry in listed
+    ]
+
+
+def test_without_the_cache(repository: Path) -> None:
+    """Headlines are in Git: only the interval of the model itself is missing, and that is said."""
+    found = table(repository, ["HEAD"])
+    assert found.without_evidence == ("HEAD",)
+    assert found.rows[0].low is None
+
+
+def test_runs_that_are_not_there(repository: Path) -> None:
+    """Named ones are an error; nothing at all says what to do."""
+    with pytest.raises(UserError, match="nowhere"):
+        table(repository, ["nowhere"])
+    run(["git", "checkout", "-q", "--orphan", "empty"], repository)
+    run(["git", "rm", "-rqf", "--cached", "."], repository)
+    run(["git", "commit", "-qm", "nothing", "--allow-empty"], repository)
+    with pytest.raises(UserError, match=r"no run has results yet: run dvc repro"):
+        table(repository)
