@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from splade_sts.data.pairs import Pairs
 from tests.support import tiny
-from tests.support.commands import PYTEST, SOCKET, dvc, stages_run, start_server
+from tests.support.commands import PYTEST, ROOT, SOCKET, dvc, stages_run, start_server
 from tests.support.projects import commit, make_project
 
 # One thread for each computation, in this process as in those that `tests.support.commands` starts.
@@ -21,17 +21,33 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say where the server of commands listens, to this process and to the workers it starts."""
-    if not hasattr(config, "workerinput"):
-        folder = tempfile.mkdtemp(prefix="tests-")
-        os.environ[SOCKET], os.environ[PYTEST] = f"{folder}/server", str(os.getpid())
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    """Say where the server of commands listens, to this process and to the workers it starts.
 
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the server early where tests will ask for it: it takes some seconds."""
-    if any(item.path.parts[-2] in ("pipeline", "services") for item in session.items):
+    It takes some seconds to start: that happens at once, unless only unit tests are asked for.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    folder = tempfile.mkdtemp(prefix="tests-")
+    os.environ[SOCKET], os.environ[PYTEST] = f"{folder}/server", str(os.getpid())
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    asked = [Path(name.split("::")[0]).resolve() for name in config.args]
+    if not all(path.is_relative_to(ROOT / "tests" / "unit") for path in asked):
         start_server()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long tests first, so that no worker waits for another one at the end.
+
+    The first one makes the project; until that is there, other workers have tests without it.
+    """
+    order = ["services", "pipeline", "unit"]
+    first = next((item for item in items if "project" in getattr(item, "fixturenames", ())), None)
+    items.sort(
+        key=lambda item: (
+            item is not first,
+            order.index(item.path.relative_to(ROOT / "tests").parts[0]),
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import SplitEvaluation
 
 
@@ -108,9 +109,11 @@ class Comparison:
         found["test"]["p"] = test.spearman_test.p
         if test.unseen.spearman is not None:
             found["test"]["unseen_spearman_gain"] = test.unseen.spearman.gain.value
-        if test.controls:
-            best = max(test.controls, key=lambda control: control.spearman.value)
-            found["test"]["spearman_over_best_control"] = best.spearman_gain.value
+        gains = {control.name: control.spearman_gain.value for control in test.controls}
+        if DENSE in gains:
+            found["test"]["spearman_over_dense"] = gains.pop(DENSE)
+        if gains:  # over the best of them: the smallest gain
+            found["test"]["spearman_over_words"] = min(gains.values())
         return found
 
     def content(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from splade_sts.data.pairs import Pairs
 
 # Every control there may be; the last one only where `controls.dense_model` names it.
-NAMES = ("jaccard", "tfidf", "bm25", "dense")
+DENSE = "dense"
+NAMES = ("jaccard", "tfidf", "bm25", DENSE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,11 +167,11 @@ def test_headlines():
     headlines, test = found.headlines(), found.splits["test"]
     gain = ["spearman_gain", "spearman_gain_low", "spearman_gain_high"]
     assert list(headlines["validation"]) == gain
-    more = ["p", "unseen_spearman_gain", "spearman_over_best_control"]
+    more = ["p", "unseen_spearman_gain", "spearman_over_words"]
     assert list(headlines["test"]) == [*gain, *more]
     assert headlines["test"]["spearman_gain"] == test.spearman.gain.value
     best = test.controls[1].spearman_gain.value
-    assert headlines["test"]["spearman_over_best_control"] == best
+    assert headlines["test"]["spearman_over_words"] == best
 
 
 def test_it_survives_json():
