@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput"):
         return
+    config.option.loadscopereorder = False  # xdist: keep the order below
     folder = tempfile.mkdtemp(prefix="tests-")
     os.environ[SOCKET], os.environ[PYTEST] = f"{folder}/server", str(os.getpid())
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
