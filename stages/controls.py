@@ -5,7 +5,7 @@ compare the encoder with.
 from splade_sts import layout, params
 from splade_sts.comparison.statistics import correlation
 from splade_sts.controls.lexical import fit
-from splade_sts.controls.scores import ControlScores
+from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.files import replacing_folder, write_json
 from splade_sts.params import ControlsParams
@@ -19,7 +19,7 @@ def score(
     if settings.dense_model is not None:
         from splade_sts.controls.dense import DenseControl
 
-        controls["dense"] = DenseControl(settings.dense_model, settings.dense_revision).scores
+        controls[DENSE] = DenseControl(settings.dense_model, settings.dense_revision).scores
     return {
         split: ControlScores(part, {name: scores(part) for name, scores in controls.items()})
         for split, part in pairs.items()

@@ -11,7 +11,6 @@ from splade_sts.hub.messages import SourceKey
 from splade_sts.model.check import check_folder
 from splade_sts.model.encoder import quiet
 from splade_sts.model.source import locate
-from splade_sts.params import ControlsParams
 
 KEY: SourceKey = "controls.dense_model"
 
@@ -51,12 +50,3 @@ class DenseControl:
             pairwise_cos_sim(first, second).cpu().numpy().astype(np.float64)
         )
         return found
-
-
-def dense_control(params: ControlsParams) -> DenseControl | None:
-    """The dense encoder of the parameters, if they name one."""
-    return (
-        None
-        if params.dense_model is None
-        else DenseControl(params.dense_model, params.dense_revision)
-    )
