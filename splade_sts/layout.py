@@ -66,6 +66,16 @@ def predictions(name: Model) -> Path:
     return Path("predictions") / name
 
 
+def prediction(name: Model, split: Split) -> Path:
+    """A model's predictions for the pairs of a split (Parquet)."""
+    return predictions(name) / f"{split}.parquet"
+
+
+def control(split: Split) -> Path:
+    """The controls' scores for the pairs of a split (Parquet)."""
+    return CONTROLS / f"{split}.parquet"
+
+
 def metrics(stage: str) -> Path:
     """The headlines of a stage: a small JSON file that Git holds."""
     return Path("metrics") / f"{stage}.json"

@@ -34,10 +34,8 @@ def main() -> None:
         },
     )
     where = f"{settings.source}{f' at {located.revision}' if located.revision else ''}"
-    print(
-        f"models/base: {where}{f', converted to {dims} active dims' if dims else ''}, licence "
-        f"{licence}"
-    )
+    made = f", converted to {dims} active dims" if dims else ""
+    print(f"{layout.model('base')}: {where}{made}, licence {licence}")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def read_results(genre: str | int | None) -> dict[str, SplitResults]:
             )
         results[str(split)] = SplitResults(
             pairs=pairs,
-            base=Predictions.read(layout.predictions("base") / f"{split}.parquet"),
-            finetuned=Predictions.read(layout.predictions("finetuned") / f"{split}.parquet"),
+            base=Predictions.read(layout.prediction("base", split)),
+            finetuned=Predictions.read(layout.prediction("finetuned", split)),
             base_evaluation=base.splits[split],
             finetuned_evaluation=finetuned.splits[split],
-            controls=ControlScores.read(layout.CONTROLS / f"{split}.parquet"),
+            controls=ControlScores.read(layout.control(split)),
         )
     return results
 

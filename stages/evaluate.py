@@ -28,7 +28,7 @@ def main() -> None:
             pairs = Pairs.read(layout.normalized(split))
             check_size(pairs, split)  # said here rather than by compare, after the training
             found[split] = evaluate_split(model, pairs, split, settings, search=split == SEARCHED)
-            found[split].predictions.write(folder / f"{split}.parquet")
+            found[split].predictions.write(folder / layout.prediction(name, split).name)
     evaluation = Evaluation({split: part.evaluation for split, part in found.items()})
     evaluation.write(name)
     if evaluation.splits[SEARCHED].retrieval is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from splade_sts import layout
 from splade_sts.comparison.evidence import (
     Change,
     Comparison,
@@ -157,9 +158,9 @@ def check_same_pairs(split: str, results: SplitResults) -> None:
         UserError: names those that are not.
     """
     tables = {
-        "predictions/base": results.base.pairs,
-        "predictions/finetuned": results.finetuned.pairs,
-        "predictions/controls": results.controls.pairs,
+        str(layout.predictions("base")): results.base.pairs,
+        str(layout.predictions("finetuned")): results.finetuned.pairs,
+        str(layout.CONTROLS): results.controls.pairs,
     }
     other = [
         f"{name} ({len(pairs)} pairs)"
