@@ -1,12 +1,7 @@
 """Files that somebody or something damaged: a table, or one message that names the file."""
 
-import bz2
-import gzip
-import io
 import json
-import lzma
 import unicodedata
-import zipfile
 
 import pandas as pd
 import pytest
@@ -18,6 +13,7 @@ from splade_sts.data.normalize import INVISIBLE, normalize_split
 from splade_sts.data.tables import read_table
 from splade_sts.errors import UserError
 from splade_sts.params import ColumnsParams
+from tests.support.tables import PACK, formats
 
 NAMES = ["sentence1", "sentence2", "score"]
 COLUMNS = ColumnsParams(**{name: name for name in NAMES}, genre=None)
@@ -32,26 +28,7 @@ TABLE = pd.DataFrame([('He said, "no".', "Ein Kätzchen\tschläft.", 2.5), ("a",
 TABLE.columns = NAMES
 
 
-def zipped(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("t.csv", data)
-    return buffer.getvalue()
-
-
-PLAIN = {
-    "csv": TABLE.to_csv(index=False).encode(),
-    "tsv": TABLE.to_csv(index=False, sep="\t").encode(),
-    "jsonl": TABLE.to_json(orient="records", lines=True, force_ascii=False).encode(),
-    "parquet": TABLE.to_parquet(),
-}
-PACK = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zip": zipped,
-}
+PLAIN = formats(TABLE)
 ENDINGS = st.sampled_from([f"{kind}{pack}" for kind in PLAIN for pack in PACK])
 
 

@@ -1,10 +1,6 @@
 """Tables as users bring them: every format, and every way to be broken."""
 
-import bz2
 import gzip
-import io
-import lzma
-import zipfile
 
 import pandas as pd
 import pytest
@@ -13,6 +9,7 @@ from splade_sts.data.normalize import normalize_split
 from splade_sts.data.tables import find_split, read_table
 from splade_sts.errors import UserError
 from splade_sts.params import ColumnsParams
+from tests.support.tables import PACK, formats, zipped
 
 ROWS = [
     {"sentence1": 'He said, "no".', "sentence2": "Ein Kätzchen\tschläft.", "score": "2.50"},
@@ -21,27 +18,7 @@ ROWS = [
 TABLE = pd.DataFrame(ROWS)
 
 
-def zipped(*members: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-PLAIN = {
-    "csv": TABLE.to_csv(index=False).encode(),
-    "tsv": TABLE.to_csv(index=False, sep="\t").encode(),
-    "jsonl": TABLE.to_json(orient="records", lines=True, force_ascii=False).encode(),
-    "parquet": TABLE.to_parquet(),
-}
-PACK = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zip": lambda data: zipped(("t.csv", data)),
-}
+PLAIN = formats(TABLE)
 
 
 def refused(path, **options) -> str:
@@ -86,7 +63,7 @@ def test_types_of_json_lines_and_parquet_are_kept(tmp_path):
         ("a.csv", b"1,2\n3,4\n", False, [1, 2]),
         ("a.csv", b"\r\na,b\r\n\r\n1,2\r\n\r\n\r\n3,4", True, [4, 7]),
         ("a.csv", b'"a\nb",c\n"1\n\n",2\n3,4\n5,"6\n"\n7,8\n', True, [3, 6, 7, 9]),
-        ("a.csv.gz", gzip.compress(b'a,b\r"1\r\n",2\r3,4\r'), True, [2, 4]),
+        ("a.csv.gz", gzip.compress(b'a,b\r"1\r\n",2\r3,4\r', mtime=0), True, [2, 4]),
         ("a.tsv", b'a\tb\n"1\n2"\t3\n4\t5\n', True, [2, 4]),
         ("a.jsonl", b'\n{"a": 1}\n  \n\n{"a": 2}\n{"a": 3}', True, [2, 5, 6]),
     ],
@@ -259,7 +236,7 @@ def test_corrupt_parquet(tmp_path, data):
         ("a.jsonl", b""),
         ("a.jsonl", b"\n"),
         ("a.csv.gz", b""),
-        ("a.csv.gz", gzip.compress(b"")),
+        ("a.csv.gz", gzip.compress(b"", mtime=0)),
         ("a.parquet", TABLE[:0].to_parquet()),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
