@@ -104,11 +104,12 @@ def seeds(arguments: argparse.Namespace) -> None:
     interval.
     """
     from splade_sts.runs.experiments import read_runs
+    from splade_sts.runs.record import COMPARISON
     from splade_sts.runs.seeds import as_json, as_text, summarize
 
     root = layout.project_root()
     confidence = params.load(root / layout.PARAMS).compare.confidence
-    summary = summarize(read_runs(root, arguments.run), confidence)
+    summary = summarize(read_runs(root, arguments.run, cached=(COMPARISON,)), confidence)
     print(as_json(summary) if arguments.json else as_text(summary))
 
 

@@ -1,5 +1,7 @@
 """What storing and scoring the sentences of a split costs."""
 
+import numpy as np
+
 from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.encoded import EncodedSentences
 from splade_sts.evaluation.results import Cost
@@ -18,6 +20,8 @@ def cost(pairs: Pairs, encoded: EncodedSentences) -> Cost:
     entry.
     """
     matrices = [encoded.matrix(side) for side in (pairs.sentence1, pairs.sentence2)]
-    first, second = ((matrix != 0).sum(axis=0) / matrix.shape[0] for matrix in matrices)
+    # Counts are whole numbers, so that their product has the same digits on every machine.
+    first, second = (np.asarray((matrix != 0).sum(axis=0), dtype=np.int64) for matrix in matrices)
+    sentences = matrices[0].shape[0] * matrices[1].shape[0]
     active = sum(matrix.count_nonzero() for matrix in matrices) / (2 * len(pairs))
-    return Cost(flops=float(first @ second), index_bytes=float(POSTING_BYTES * active))
+    return Cost(flops=int(first @ second) / sentences, index_bytes=float(POSTING_BYTES * active))

@@ -1,11 +1,15 @@
 """What fine-tuning did, in one sentence."""
 
-from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.evidence import Comparison, ControlResult
+from splade_sts.controls.scores import DENSE
+from splade_sts.report import names
 
 
 def verdict(comparison: Comparison) -> str:
-    """What it did to Spearman on test, with interval and p value; a change whose interval holds
-    zero is called none.
+    """What it did to Spearman on test, with interval and p value, and what gives that its size.
+
+    A change whose interval holds zero is called none. Its size comes from the dense encoder where
+    there is one, else from the best score by words alone.
     """
     test = comparison.splits["test"]
     change, p = test.spearman, test.spearman_test.p
@@ -23,8 +27,26 @@ def verdict(comparison: Comparison) -> str:
         cost = "the same number of active dims"
     else:
         cost = f"{abs(more):.1f} {'more' if more > 0 else 'fewer'} active dims"
+    size = "" if test.reference is None else f"; {_against(test.reference)}"
     return (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
         f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {p_text}), with {cost} per "
-        f"sentence ({dims:.1f})."
+        f"sentence ({dims:.1f}){size}."
+    )
+
+
+def _against(reference: ControlResult) -> str:
+    """How far the fine-tuned model is from a reference."""
+    found = reference.spearman_gain
+    name = "the dense encoder" if reference.name == DENSE else names.CONTROLS[reference.name]
+    distance, bounds = f"{abs(found.value):.4f}", sorted((abs(found.low), abs(found.high)))
+    if found.low <= 0 <= found.high:
+        return (
+            f"it cannot be told from {name} ({reference.spearman.value:.4f}; difference "
+            f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}])"
+        )
+    side = "above" if found.value > 0 else "below"
+    return (
+        f"that is {distance} [{bounds[0]:.4f}, {bounds[1]:.4f}] {side} {name} "
+        f"({reference.spearman.value:.4f})"
     )

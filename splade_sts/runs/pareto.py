@@ -43,7 +43,7 @@ class SplitPoint:
     low: float | None
     high: float | None
     active_dims: float
-    flops: float
+    flops: float | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Point:
     efficient: bool = False
 
     @property
-    def place(self) -> tuple[float, ...]:
+    def place(self) -> tuple[float | None, ...]:
         """Its numbers, without intervals."""
         parts = self.splits.values()
         return tuple(
@@ -160,16 +160,12 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
     if record.comparison is not None:
         change = record.comparison.splits[split].spearman
         interval = change.base if model == "base" else change.finetuned
-    value = {
-        key: record.metrics[f"{model}.{split}.{key}"]
-        for key in ("spearman", "active_dims", "flops")
-    }
     return SplitPoint(
-        value["spearman"],
+        record.metrics[f"{model}.{split}.spearman"],
         interval.low if interval else None,
         interval.high if interval else None,
-        value["active_dims"],
-        value["flops"],
+        record.metrics[f"{model}.{split}.active_dims"],
+        record.numbers.get(f"{model}.{split}.flops"),
     )
 
 
@@ -189,7 +185,7 @@ def as_table(found: Points, escape: Callable[[object], str] = str) -> str:
         rows.append(
             [
                 *row,
-                names.number("flops", point.splits["test"].flops),
+                f"{point.splits['test'].flops:.3f}",
                 "yes" if point.efficient else "",
             ]
         )

@@ -4,8 +4,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from splade_sts.runs.source import RunFiles
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
 # The stages whose headlines belong to a run.
-HEADLINES = ("base", "finetuned", "comparison", "controls", "train")
+HEADLINES = ("base", "finetuned", "comparison", "controls")
 # Git holds these files of every run ...
 COMMITTED = (layout.PARAMS, layout.LOCK, *(layout.metrics(stage) for stage in ("data", *HEADLINES)))
 # ... and DVC's cache these, which may be missing there.
-COMPARISON = layout.evidence("comparison")
+COMPARISON, TRAINING = layout.evidence("comparison"), layout.evidence("train")
 CACHED = (
     layout.REPORTS,
+    TRAINING,
     *(layout.evidence(stage) for stage in ("data", *HEADLINES)),
 )
 
@@ -56,10 +57,12 @@ class Record:
         id: identifies the results: SHA-256 over parameters (as in `params`, without those of
             tracking and `train.checkpoint_steps`), headlines
             and curves.
-        training_id: identifies the training: SHA-256 over its curves and headlines.
+        training_id: identifies the training: SHA-256 over its curves.
         params: every parameter under its dotted name, absolute paths shortened.
         metrics: every headline under the name of its stage and its own: `base.test.spearman`,
-            `comparison.test.p`, `controls.test.bm25`, `train.best_step`.
+            `comparison.gain`, `controls.test.bm25`.
+        details: numbers of the evidence that are no headlines, as far as it was asked for and is
+            there: `base.test.pearson`, `comparison.validation.gain`, `train.best_step`.
         training, validation: the points of the two curves.
         tags: what else is known: the resolved precision, DVC's hash of every output under data and
             models.
@@ -74,6 +77,7 @@ class Record:
     training_id: str
     params: dict[str, Any]
     metrics: dict[str, float]
+    details: dict[str, float]
     training: tuple[TrainingPoint, ...]
     validation: tuple[ValidationPoint, ...]
     tags: dict[str, str]
@@ -81,6 +85,11 @@ class Record:
     comparison: Comparison | None
     artifacts: dict[str, bytes]
     missing: tuple[str, ...]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Headlines and details."""
+        return self.metrics | self.details
 
     @property
     def points(self) -> tuple[TrainingPoint | ValidationPoint, ...]:
@@ -105,11 +114,12 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
     curves = [files.read(path) for path in CURVES]
     settings = params.parse(YAML(typ="safe").load(committed[str(layout.PARAMS)]))
     headlines = {stage: json.loads(committed[str(layout.metrics(stage))]) for stage in HEADLINES}
-    metrics = flatten(headlines)
+    metrics = flatten({stage: found.get(stage, found) for stage, found in headlines.items()})
     kept, missing = _cached(files, cached)
     comparison = _comparison(kept.get(str(COMPARISON)))
     if comparison is None and COMPARISON in cached and str(COMPARISON) not in missing:
         missing = (*missing, f"{COMPARISON} of this version")
+    training = json.loads(kept.get(str(TRAINING), b"{}"))
     hashes = _hashes(committed[str(layout.LOCK)])
     identity = public_params(settings, without=("track", "train.checkpoint_steps"))
     return Record(
@@ -117,9 +127,10 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
         training_id=training_id(files),
         params=public_params(settings),
         metrics=metrics,
+        details=_details(comparison, training, without=metrics),
         training=tuple(read_curve(curves[0].decode("utf-8"), TrainingPoint)),
         validation=tuple(read_curve(curves[1].decode("utf-8"), ValidationPoint)),
-        tags=_precision(kept.get(str(layout.evidence("train"))))
+        tags={name: training[name] for name in ("precision",) if name in training}
         | {
             f"{OUTPUT_TAG}{path}": md5
             for path, md5 in hashes.items()
@@ -168,8 +179,23 @@ def _comparison(content: bytes | None) -> Comparison | None:
         return None
 
 
-def _precision(training: bytes | None) -> dict[str, str]:
-    return {} if training is None else {"precision": str(json.loads(training)["precision"])}
+def _details(
+    comparison: Comparison | None, training: dict[str, Any], without: Collection[str]
+) -> dict[str, float]:
+    """`Record.details`: all numbers but those `without`."""
+    found: dict[str, Any] = {
+        f"train.{name}": training[name] for name in ("steps", "best_step") if name in training
+    }
+    for split, one in comparison.splits.items() if comparison else ():
+        for model, evaluation in (("base", one.base), ("finetuned", one.finetuned)):
+            for group in (evaluation.metrics, evaluation.cost, evaluation.retrieval):
+                if group is not None:
+                    found |= flatten(asdict(group), f"{model}.{split}.")
+        if split != "test":  # those of test are headlines
+            gain = one.spearman.gain
+            bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+            found |= flatten(bounds, f"comparison.{split}.")
+    return {name: float(value) for name, value in found.items() if name not in without}
 
 
 def _hashes(lock: bytes) -> dict[str, str]:

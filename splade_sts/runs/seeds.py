@@ -94,7 +94,8 @@ def _differences(one: Record, other: Record) -> list[str]:
 
 
 def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
-    """Mean, standard deviation and interval over seeds of every metric in `SHOWN`.
+    """Mean, standard deviation and interval over seeds of every metric in `SHOWN` that all records
+    hold: headlines in any case, the others where their evidence was read.
 
     The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of
     other pairs with the same model.
@@ -107,7 +108,12 @@ def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
         UserError: the runs make no summary over seeds.
     """
     check_only_seeds_differ(runs)
-    metrics = [f"{split}.{metric}" for split in layout.HELD_OUT for metric in SHOWN]
+    metrics = [
+        f"{split}.{metric}"
+        for split in layout.HELD_OUT
+        for metric in SHOWN
+        if all(f"finetuned.{split}.{metric}" in record.numbers for record in runs.values())
+    ]
     return SeedSummary(
         {name: record.params[SEED] for name, record in runs.items()},
         confidence,
@@ -116,8 +122,8 @@ def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
 
 
 def _summary(runs: dict[str, Record], confidence: float, metric: str) -> MetricSummary:
-    values = {name: record.metrics[f"finetuned.{metric}"] for name, record in runs.items()}
-    base = next(iter(runs.values())).metrics[f"base.{metric}"]
+    values = {name: record.numbers[f"finetuned.{metric}"] for name, record in runs.items()}
+    base = next(iter(runs.values())).numbers[f"base.{metric}"]
     mean, sd = float(np.mean(list(values.values()))), float(np.std(list(values.values()), ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
     return MetricSummary(base, values, mean, sd, mean - half, mean + half)

@@ -34,7 +34,7 @@ COLUMNS = (
         for name in (
             "test/base_spearman",
             "test/finetuned_spearman",
-            "evidence/test_spearman_gain",
+            "evidence/test_gain",
             "test/base_active_dims",
             "test/finetuned_active_dims",
         )
@@ -61,13 +61,15 @@ def point_values(point: Point) -> dict[str, float]:
 
 
 def metric_name(headline: str) -> str:
-    """The name of a headline of `splade_sts.runs.record.Record`.
+    """The name of a headline or detail of `splade_sts.runs.record.Record`.
 
-    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.test.p` is
-    `evidence/test_p`, `controls.test.bm25` is `evidence/test_bm25_spearman`, `train.best_step` is
-    `train/best_step`.
+    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.gain` and
+    `comparison.test.gain` are `evidence/test_gain`, `controls.test.bm25` is
+    `evidence/test_bm25_spearman`, `train.best_step` is `train/best_step`.
     """
     stage, *rest = headline.split(".")
+    if stage == "comparison" and len(rest) == 1:
+        rest = ["test", *rest]
     if stage in layout.MODELS:
         split, *name = rest
         return f"{split}/{'_'.join([stage, *name])}"

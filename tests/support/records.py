@@ -90,11 +90,10 @@ def write_run(folder: Path, **changes: Any) -> None:
         )
     headlines: dict[str, dict[str, Any]] = {
         "data": {"rows": {"train": 32, "validation": 16, "test": 16}, "shared_pairs": {}},
-        "base": base.headlines(),
-        "finetuned": finetuned.headlines(),
+        "base": base.headlines("base"),
+        "finetuned": finetuned.headlines("finetuned"),
         "comparison": compared.headlines(),
         "controls": {split: {"bm25": 0.31} for split in layout.HELD_OUT},
-        "train": {"steps": 4, "best_step": 4},
     }
     evidence: dict[str, dict[str, Any]] = {
         "data": {},

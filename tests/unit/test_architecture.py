@@ -326,6 +326,8 @@ def parameters_read(stage: str) -> set[str]:
         reads = Reads(dict(section_places()))
         reads.visit(ast.parse((ROOT / path).read_text(encoding="utf-8")))
         found |= reads.found
+    if found & params.flatten(params.OFFLINE).keys():
+        found.add("offline")  # it decides what the schema gives for these
     return found
 
 
