@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.files import replacing, write_json
@@ -25,6 +25,7 @@ from splade_sts.runs.pareto import (
     SplitPoint,
     Step,
 )
+from splade_sts.runs.record import not_in_cache
 from splade_sts.text import markdown_table, one_line
 
 THEME = THEMES["light"]
@@ -56,7 +57,11 @@ def as_text(found: Points, escape: Escape = str) -> str:
     for fronts in _alike(found.fronts):
         costs = " and ".join(names.METRICS[front.cost] for front in fronts)
         parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
-    return "\n\n".join([*parts, HOW_TO_READ_GAINS])
+    parts.append(HOW_TO_READ_GAINS)
+    steps = [step for front in found.fronts for step in front.steps]
+    if missing := dict.fromkeys(escape(name) for step in steps for name in step.missing):
+        parts.append(not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"]))
+    return "\n\n".join(parts)
 
 
 def _runs(found: Points, escape: Escape) -> str:
@@ -116,7 +121,7 @@ def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
 
 def _front(found: Points, front: Front, escape: Escape) -> str:
     by_name = {point.name: point.splits[JUDGED] for point in found.points}
-    gains = {step.larger: _gain(step, escape) for step in front.steps}
+    gains = {step.larger: _gain(step) for step in front.steps}
     rows = [
         [
             escape(name),
@@ -135,10 +140,10 @@ def _front(found: Points, front: Front, escape: Escape) -> str:
     return markdown_table(headers, rows)
 
 
-def _gain(step: Step, escape: Escape) -> str:
+def _gain(step: Step) -> str:
     shown = _with_interval(step.spearman_gain, step.low, step.high, "+")
     if step.missing:
-        return f"{shown} (not in the cache: predictions of {', '.join(map(escape, step.missing))})"
+        return f"{shown} (predictions not in the cache)"
     return shown if step.low is not None else f"{shown} (no interval: scores hardly vary)"
 
 
@@ -277,10 +282,10 @@ def _draw(axes: Axes, cost: CostName, found: Points) -> None:
 
 
 def _plain_numbers(axes: Axes) -> None:
-    """Label a logarithmic axis with 20 and 50 rather than with powers of ten."""
+    """Label a logarithmic axis with 20, 40, 60 rather than with powers of ten."""
+    axes.xaxis.set_major_locator(MaxNLocator(7))
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    few = len(axes.get_xticks(minor=True)) < 12
-    axes.xaxis.set_minor_formatter(ScalarFormatter() if few else NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def write(found: Points, folder: Path) -> None:

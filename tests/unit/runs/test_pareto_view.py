@@ -61,8 +61,9 @@ def test_gains(record: Record) -> None:
     """With their interval, or with the reason why there is none."""
     found = found_of({"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)})
     text = as_text(found)
-    missing = "+0.2000 (not in the cache: predictions of small, large)"
-    assert missing in rows_of(text, "large")[1]
+    assert "+0.2000 (predictions not in the cache)" in rows_of(text, "large")[1]
+    said = "not in the cache: validation predictions of small, large (dvc pull)"
+    assert text.splitlines()[-1] == said
     for step, shown in {
         Step("small", "large", 0.2, 0.1, 0.3, ()): "+0.2000 [+0.1000, +0.3000]",
         Step("small", "large", 0.2, None, None, ()): "+0.2000 (no interval: scores hardly vary)",
