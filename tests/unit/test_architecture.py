@@ -349,8 +349,7 @@ def test_what_counts_as_reading(code: str, expected: set[str]) -> None:
             {"compare.seed"},
         ),
         (
-            "OUT = ('data', 'track.enabled')\n"
-            + "def f(a: Params):\n    return public_params(a, without=OUT)",
+            "OUT = 'data', 'track.enabled'\ndef f(a: Params): public_params(a, without=OUT)",
             "",
             {"data", "track.enabled"},
         ),
