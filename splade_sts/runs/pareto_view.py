@@ -55,7 +55,7 @@ def as_text(found: Points, escape: Escape = str) -> str:
     """
     parts = [_runs(found, escape), HOW_TO_READ]
     for fronts in _alike(found.fronts):
-        costs = " and ".join(names.METRICS[front.cost] for front in fronts)
+        costs = ", ".join(names.METRICS[front.cost] for front in fronts)
         parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
     parts.append(HOW_TO_READ_GAINS)
     steps = [step for front in found.fronts for step in front.steps]

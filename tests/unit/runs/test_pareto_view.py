@@ -36,7 +36,7 @@ def test_a_column_says_by_which_costs(record: Record) -> None:
         name: rows_of(text, name)[0].split("|")[-2].strip() for name in ("dims", "flops", "none")
     }
     assert last == {"dims": "active dims, index bytes", "flops": "FLOPs of a pair", "none": ""}
-    assert "**By active dims and index bytes**, cheapest first:" in text
+    assert "**By active dims, index bytes**, cheapest first:" in text
     assert "**By FLOPs of a pair**, cheapest first:" in text
     assert len(rows_of(text, "dims")) == len(rows_of(text, "flops")) == 2
     assert len(rows_of(text, "none")) == 1
