@@ -9,7 +9,7 @@ from splade_sts import layout
 from splade_sts.comparison.statistics import Bootstrap, Estimate, estimates
 from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
-from splade_sts.evaluation.results import POSTING_BYTES, Predictions
+from splade_sts.evaluation.results import Predictions
 from splade_sts.runs.record import OUTPUT_TAG, Record
 from splade_sts.runs.table import varied_params
 
@@ -225,17 +225,11 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
     if record.comparison is not None:
         change = record.comparison.splits[split].spearman
         interval = change.base if model == "base" else change.finetuned
-    value = {
-        key: record.metrics[f"{model}.{split}.{key}"]
-        for key in ("spearman", "active_dims", "flops")
-    }
     return SplitPoint(
-        value["spearman"],
+        record.measured(model, split, "spearman"),
         interval.low if interval else None,
         interval.high if interval else None,
-        value["active_dims"],
-        value["flops"],
-        POSTING_BYTES * value["active_dims"],
+        *(record.measured(model, split, cost) for cost in COSTS),
     )
 
 

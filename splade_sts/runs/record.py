@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
 from splade_sts.runs.public import public_params, scrub
@@ -86,6 +87,14 @@ class Record:
     def points(self) -> tuple[TrainingPoint | ValidationPoint, ...]:
         """Both curves."""
         return (*self.training, *self.validation)
+
+    def measured(self, model: layout.Model, split: layout.Split, metric: str) -> float:
+        """A headline of a model on a split; `index_bytes` too, which is a multiple of active dims
+        and therefore none.
+        """
+        if metric == "index_bytes":
+            return POSTING_BYTES * self.measured(model, split, "active_dims")
+        return self.metrics[f"{model}.{split}.{metric}"]
 
 
 def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> Record:
