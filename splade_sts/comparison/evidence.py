@@ -105,15 +105,15 @@ class Comparison:
     splits: dict[str, SplitComparison]
 
     def headlines(self) -> dict[str, float]:
-        """What `dvc metrics show` lists, all of Spearman on test: fine-tuned minus base with its
-        interval, and fine-tuned minus what gives that its size.
+        """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus
+        base, and fine-tuned minus what gives that its size.
 
         That is the dense encoder where there is one (`over_dense`), else the best score by words
         alone (`over_words`).
         """
         test = self.splits["test"]
         gain = test.spearman.gain
-        found = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+        found = {"gain_low": gain.low, "gain_high": gain.high}
         reference = test.reference
         if reference is not None:
             name = "over_dense" if reference.name == DENSE else "over_words"

@@ -4,11 +4,7 @@ import numpy as np
 
 from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.encoded import EncodedSentences
-from splade_sts.evaluation.results import Cost
-
-# A posting of an inverted index as it is counted here: the document's number (32 bits) and the
-# weight (float32), as they are, without the compression that real engines add.
-POSTING_BYTES = 4 + 4
+from splade_sts.evaluation.results import POSTING_BYTES, Cost
 
 
 def cost(pairs: Pairs, encoded: EncodedSentences) -> Cost:

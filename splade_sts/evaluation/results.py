@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from splade_sts.files import read_json, write_json
 
 # Gold score (of 1) from which a partner is a relevant document: 4 of 5, "mostly equivalent" in STS.
 RELEVANT = 0.8
+# A posting of an inverted index as it is counted here: the document's number (32 bits) and the
+# weight (float32), as they are, without the compression that real engines add.
+POSTING_BYTES = 4 + 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Cost:
 
     Attributes:
         flops: expected multiplications for the score of a pair.
-        index_bytes: mean bytes of a sentence in an uncompressed inverted index.
+        index_bytes: mean bytes of a sentence in an uncompressed inverted index: `POSTING_BYTES` for
+            each active dimension.
     """
 
     flops: float
@@ -88,6 +92,7 @@ class Evaluation:
             "validation": {
                 "spearman": validation.metrics.spearman,
                 "active_dims": validation.metrics.active_dims,
+                "flops": validation.cost.flops,
             },
             "test": {
                 "spearman": test.metrics.spearman,
@@ -140,7 +145,7 @@ class Predictions:
         self.pairs.table().assign(**columns).to_parquet(path, index=False)
 
     @classmethod
-    def read(cls, path: Path) -> "Predictions":
+    def read(cls, path: Path | BinaryIO) -> "Predictions":
         """Read what `write` wrote."""
         table = pd.read_parquet(path)
         return cls(

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
 from splade_sts.runs.public import public_params, scrub
@@ -95,6 +96,17 @@ class Record:
     def points(self) -> tuple[TrainingPoint | ValidationPoint, ...]:
         """Both curves."""
         return (*self.training, *self.validation)
+
+    def measured(self, model: layout.Model, split: layout.Split, metric: str) -> float:
+        """A number of a model on a split; `index_bytes` too, which is a multiple of active dims."""
+        if metric == "index_bytes":
+            return POSTING_BYTES * self.measured(model, split, "active_dims")
+        return self.numbers[f"{model}.{split}.{metric}"]
+
+    def holds(self, split: layout.Split, metric: str) -> bool:
+        """Whether both models' `measured` is there: headlines are in any case."""
+        name = "active_dims" if metric == "index_bytes" else metric
+        return all(f"{model}.{split}.{name}" in self.numbers for model in layout.MODELS)
 
 
 def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> Record:
@@ -191,10 +203,11 @@ def _details(
             for group in (evaluation.metrics, evaluation.cost, evaluation.retrieval):
                 if group is not None:
                     found |= flatten(asdict(group), f"{model}.{split}.")
-        if split != "test":  # those of test are headlines
-            gain = one.spearman.gain
-            bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
-            found |= flatten(bounds, f"comparison.{split}.")
+        gain = one.spearman.gain
+        bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+        for name, value in bounds.items():
+            key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
+            found[key] = value
     return {name: float(value) for name, value in found.items() if name not in without}
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ PIPELINE = {
     "normalize": {"data/normalized": FOLDER_MD5},
     "base_model": {"models/base": FOLDER_MD5, "models/base.json": FILE_MD5},
     "train": {"models/finetuned": FOLDER_MD5, "evidence/train.json": FILE_MD5},
+    "evaluate": {"predictions/finetuned": FOLDER_MD5},
     "compare": {"reports": FOLDER_MD5, "evidence/comparison.json": FILE_MD5},
 }
 
@@ -125,7 +126,7 @@ def write_pipeline(folder: Path) -> None:
         )
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (folder / ".gitignore").write_text("/data\n/models\n/evidence\n/reports\n")
+    (folder / ".gitignore").write_text("/data\n/models\n/evidence\n/predictions\n/reports\n")
 
 
 @cache
@@ -134,3 +135,20 @@ def run_record() -> Record:
     with tempfile.TemporaryDirectory() as folder:
         write_run(Path(folder))
         return collect(RunFiles.workspace(Path(folder)))
+
+
+def changed(
+    record: Record, quality: float, size: float, flops: float | None = None, **params: Any
+) -> Record:
+    """A run with that validation Spearman, active dims and FLOPs (a tenth of `size`, unless given);
+    on test Spearman is the other way round.
+    """
+    metrics = {
+        "finetuned.validation.spearman": quality,
+        "finetuned.validation.active_dims": size,
+        "finetuned.validation.flops": size / 10 if flops is None else flops,
+        "finetuned.test.spearman": 1 - quality,
+    }
+    return replace(
+        record, metrics={**record.metrics, **metrics}, params={**record.params, **params}
+    )

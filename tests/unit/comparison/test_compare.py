@@ -169,7 +169,6 @@ def test_headlines():
     best = test.controls[1]
     assert best.name == "tfidf"
     assert found.headlines() == {
-        "gain": gain.value,
         "gain_low": gain.low,
         "gain_high": gain.high,
         "over_words": best.spearman_gain.value,
