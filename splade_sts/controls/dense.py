@@ -2,15 +2,12 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.data.pairs import Pairs
-from splade_sts.errors import UserError
 from splade_sts.hub.messages import SourceKey
-from splade_sts.model.check import check_folder
-from splade_sts.model.encoder import quiet
-from splade_sts.model.source import locate
+from splade_sts.model.encoder import load_dense
+from splade_sts.model.source import locate, named
 
 KEY: SourceKey = "controls.dense_model"
 
@@ -23,22 +20,9 @@ class DenseControl:
     """
 
     def __init__(self, source: str, revision: str | None):
-        quiet()
         folder = locate(source, revision, key=KEY).folder
-        check_folder(folder)
-        try:
-            self.model = SentenceTransformer(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"weights_only": True},
-            )
-        except (
-            Exception
-        ) as error:  # whatever the libraries make of the files: the folder is the user's
-            raise UserError(
-                f"{KEY}: {folder} cannot be loaded as a dense encoder: {error}"
-            ) from error
+        with named(KEY):
+            self.model = load_dense(folder)
 
     def scores(self, pairs: Pairs) -> NDArray[np.float64]:
         """Cosine of each pair: (pairs,)."""

@@ -27,5 +27,5 @@ def test_what_is_no_encoder(tmp_path):
     with pytest.raises(UserError, match=r"controls.dense_model.*nowhere not found"):
         DenseControl(str(tmp_path / "nowhere"), None)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"controls.dense_model: .* cannot be loaded"):
+    with pytest.raises(UserError, match=r"controls.dense_model: .* holds no weights"):
         DenseControl(str(tmp_path), None)
