@@ -12,7 +12,7 @@ from transformers.models.bert import BertForMaskedLM
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_bert, read_config
-from splade_sts.model.source import check_limits, named
+from splade_sts.model.source import check_length, named
 from splade_sts.model.splade import load_splade
 
 # GELU(x + 10) is x + 10 to float32 precision for the states of a BERT encoder; the LayerNorm behind
@@ -56,7 +56,7 @@ def convert_dense(
         )
     with named("base_model.source"):
         mlm, tokenizer = load_bert(folder)
-    check_limits(config, tokenizer, folder, max_seq_length)
+    check_length(config, folder, max_seq_length)
     head = mlm.cls.predictions
     with torch.no_grad():
         head.transform.dense.weight.copy_(torch.eye(config.hidden_size))

@@ -66,7 +66,7 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
             no transformer with a masked-language-model head and SpladePooling.
     """
     quiet()
-    read_config(folder)
+    config = read_config(folder)
     _check_type(folder, "SparseEncoder")
     try:
         check_weights(AutoModelForMaskedLM, transformer_folder(folder))
@@ -90,14 +90,13 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
         names = ", ".join(type(module).__name__ for module in modules)
         raise UserError(f"{folder} is made of {names}; expected a transformer and SpladePooling")
     _check_transformer(modules[0], "fill-mask", "logits", folder)
-    vocabulary = modules[0].model.config.vocab_size
-    if modules[1].embedding_dimension not in (None, vocabulary):
+    if modules[1].embedding_dimension not in (None, config.vocab_size):
         raise UserError(
             f"{folder}: embedding_dimension of SpladePooling is {modules[1].embedding_dimension}; "
-            f"expected the size of the vocabulary, {vocabulary}"
+            f"expected the size of the vocabulary, {config.vocab_size}"
         )
     model.max_active_dims = None
-    return _ours(model, folder)
+    return _ours(model, config, folder)
 
 
 def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransformer:
@@ -143,7 +142,7 @@ def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransfo
         )
     _check_transformer(first, "feature-extraction", "last_hidden_state", folder)
     model.truncate_dim = None
-    return _ours(model, folder)
+    return _ours(model, config, folder)
 
 
 def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
@@ -161,6 +160,7 @@ def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
         check_weights(BertForMaskedLM, home, may_lack=r"^cls\.", may_have=OTHER_HEADS)
         model = BertForMaskedLM.from_pretrained(home, tie_word_embeddings=True, **WEIGHTS, **LOCAL)
         tokenizer = AutoTokenizer.from_pretrained(home, **LOCAL)
+        _check_tokens(tokenizer, model.config, folder)
     except UserError:
         raise
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
@@ -230,11 +230,34 @@ def _check_transformer(module: Transformer, task: str, output: str, folder: str 
         )
 
 
-def _ours(model: Model, folder: str | Path) -> Model:
-    """The model with finite weights, and no prompt before any sentence."""
+def _check_tokens(tokenizer: Any, config: PretrainedConfig, folder: str | Path) -> None:
+    """Refuse a tokenizer whose tokens the model has no embeddings for."""
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= config.vocab_size:
+        raise UserError(
+            f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
+        )
+
+
+def _ours(model: Model, config: PretrainedConfig, folder: str | Path) -> Model:
+    """The model with finite weights and no prompt, once it has encoded a sentence."""
     check_finite(model, folder)
     model.prompts = dict.fromkeys(model.prompts, "")
     model.default_prompt_name = None
+    try:
+        _check_tokens(model.tokenizer, config, folder)
+        vectors = model.encode(["a test"], convert_to_tensor=True, show_progress_bar=False)
+    except UserError:
+        raise
+    except Exception as error:  # settings that load, but do not fit each other
+        raise UserError(
+            f"{folder} cannot encode a sentence: {type(error).__name__}: {error}"
+        ) from error
+    if not torch.isfinite(vectors.to_dense()).all():
+        raise UserError(
+            f"{folder} makes numbers of a sentence that are not finite; its weights, "
+            "though finite, are broken. Take another model"
+        )
     return model
 
 

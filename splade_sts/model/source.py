@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig
 
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
@@ -103,23 +103,12 @@ def named(key: SourceKey) -> Iterator[None]:
         raise UserError(f"{key}: {error}") from error
 
 
-def check_limits(
-    config: PretrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    max_seq_length: int,
-) -> None:
-    """Refuse a tokenizer or `base_model.max_seq_length` beyond what the model has embeddings for.
+def check_length(config: PretrainedConfig, folder: Path, max_seq_length: int) -> None:
+    """Refuse a `base_model.max_seq_length` beyond what the model has embeddings for.
 
     Raises:
-        UserError: says which.
+        UserError: says both.
     """
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= config.vocab_size:
-        raise UserError(
-            f"base_model.source: the tokenizer of {folder} has token {largest}, "
-            f"the model only {config.vocab_size}"
-        )
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and max_seq_length > positions:
         raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from splade_sts.errors import UserError
@@ -194,3 +195,43 @@ def test_a_transformer_in_a_folder_of_its_own(dense, tiny_bert):
     for load in (load_dense, load_bert):
         with pytest.raises(UserError, match=r"0_Transformer: the weights do not fit"):
             load(dense)
+
+
+def test_tokens_without_embeddings(splade, dense):
+    """A sentence with that word would end in an IndexError, or worse on a GPU."""
+    for folder, loaders in ((splade, (load_encoder,)), (dense, (load_dense, load_bert))):
+        path = folder / "tokenizer.json"
+        content = json.loads(path.read_text())
+        content["model"]["vocab"]["zebra"] = 5000
+        path.write_text(json.dumps(content))
+        for load in loaders:
+            with pytest.raises(UserError, match=r"the tokenizer of .* has token 5000, the model"):
+                load(folder)
+
+
+def test_what_cannot_encode(dense):
+    """Settings that load, but do not fit each other."""
+    (dense / "2_Dense").mkdir()
+    layer = torch.nn.Linear(5, 3)
+    settings = {"in_features": 5, "out_features": 3, "bias": True}
+    weights = {f"linear.{name}": value for name, value in layer.state_dict().items()}
+    save_file(weights, dense / "2_Dense" / "model.safetensors")
+    (dense / "2_Dense" / "config.json").write_text(json.dumps(settings))
+    modules = json.loads((dense / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense"})
+    modules[-1]["type"] = "sentence_transformers.models.Dense"
+    (dense / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UserError, match=r"cannot encode a sentence: RuntimeError"):
+        load_dense(dense)
+
+
+def test_vectors_that_are_not_finite(splade, dense):
+    """Finite weights may overflow."""
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        weights = load_file(folder / "model.safetensors")
+        for key in weights:
+            if key.endswith("LayerNorm.weight"):
+                weights[key] = torch.full_like(weights[key], 3e38)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(UserError, match=r"numbers of a sentence that are not finite"):
+            load(folder)
