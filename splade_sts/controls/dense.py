@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
 from splade_sts.hub.messages import SourceKey
 from splade_sts.model.encoder import load_dense
 from splade_sts.model.source import locate, named
@@ -25,7 +26,11 @@ class DenseControl:
             self.model = load_dense(folder)
 
     def scores(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Cosine of each pair: (pairs,)."""
+        """Cosine of each pair: (pairs,).
+
+        Raises:
+            UserError: one is not finite.
+        """
         first, second = (
             self.model.encode(side, convert_to_tensor=True, show_progress_bar=False)
             for side in (pairs.sentence1, pairs.sentence2)
@@ -33,4 +38,10 @@ class DenseControl:
         found: NDArray[np.float64] = (
             pairwise_cos_sim(first, second).cpu().numpy().astype(np.float64)
         )
+        if not np.isfinite(found).all():
+            row = int(np.flatnonzero(~np.isfinite(found))[0])
+            raise UserError(
+                f"{KEY}: the cosine of pair {row} is {found[row]}; the model is broken. "
+                "Take another one"
+            )
         return found

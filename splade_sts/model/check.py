@@ -98,7 +98,7 @@ def check_folder(folder: str | Path) -> None:
         UserError: says which file asks for what.
     """
     folder = Path(folder)
-    for path in _files(folder):
+    for path in list(_files(folder)):  # nothing is read before every link is known
         if path.name == "adapter_config.json":
             raise UserError(
                 f"{folder} is an adapter, which needs another model; "
@@ -282,7 +282,12 @@ def _check_encoding(path: Path, settings: Any) -> None:
                 "measured; set it to null in a copy, or take another model"
             )
     prompts, name = settings.get("prompts") or {}, settings.get("default_prompt_name")
-    if name is not None and not (isinstance(prompts, dict) and prompts.get(name) == ""):
+    if not isinstance(prompts, dict) or not isinstance(name, str | None):
+        raise UserError(
+            f"{path}: found prompts {reprlib.repr(prompts)} and default_prompt_name "
+            f"{reprlib.repr(name)}; expected an object and a name"
+        )
+    if name is not None and prompts.get(name) != "":
         raise UserError(
             f"{path} puts a prompt before every sentence (default_prompt_name: "
             f"{reprlib.repr(name)}); the pairs are compared without. "

@@ -6,6 +6,7 @@
 import json
 import reprlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from splade_sts.model.weights import OTHER_HEADS, UNUSED, check_finite, check_we
 # could otherwise choose one with fewer digits.
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 WEIGHTS: dict[str, Any] = {"weights_only": True, "dtype": torch.float32}
+LONGEST_MESSAGE = 1000  # characters
 Model = TypeVar("Model", SparseEncoder, SentenceTransformer)
 
 
@@ -160,12 +162,17 @@ def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
         check_weights(BertForMaskedLM, home, may_lack=r"^cls\.", may_have=OTHER_HEADS)
         model = BertForMaskedLM.from_pretrained(home, tie_word_embeddings=True, **WEIGHTS, **LOCAL)
         tokenizer = AutoTokenizer.from_pretrained(home, **LOCAL)
-        _check_tokens(tokenizer, model.config, folder)
     except UserError:
         raise
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
         raise _cannot_be_loaded(folder, error) from error
     check_finite(model, folder)
+    _check_trial(
+        lambda: model(**tokenizer(["a test"], truncation=True, return_tensors="pt")).logits,
+        tokenizer,
+        model.config,
+        folder,
+    )
     return model, tokenizer
 
 
@@ -184,13 +191,12 @@ def read_config(folder: str | Path) -> PretrainedConfig:
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(home, **LOCAL)
     except Exception as error:  # the library checks little: a wrong type may raise anything
-        raise UserError(
-            f"{home / 'config.json'} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"{home / 'config.json'} cannot be read: {_said(error)}") from error
     names = config.architectures or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(
-            f"{home / 'config.json'}: architectures is {names!r}; expected a list of names"
+            f"{home / 'config.json'}: architectures is {reprlib.repr(names)}; "
+            "expected a list of names"
         )
     return config
 
@@ -230,12 +236,30 @@ def _check_transformer(module: Transformer, task: str, output: str, folder: str 
         )
 
 
-def _check_tokens(tokenizer: Any, config: PretrainedConfig, folder: str | Path) -> None:
-    """Refuse a tokenizer whose tokens the model has no embeddings for."""
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= config.vocab_size:
+def _check_trial(
+    encode: Callable[[], torch.Tensor], tokenizer: Any, config: PretrainedConfig, folder: str | Path
+) -> None:
+    """Refuse what loads, but cannot `encode` a sentence.
+
+    A tokenizer may have tokens that the model has no embeddings for, settings may not fit each
+    other, and weights that are finite may overflow.
+    """
+    try:
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= config.vocab_size:
+            raise UserError(
+                f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
+            )
+        with torch.no_grad():
+            vectors = encode()
+    except UserError:
+        raise
+    except Exception as error:  # whatever the libraries make of the user's settings
+        raise UserError(f"{folder} cannot encode a sentence: {_said(error)}") from error
+    if not torch.isfinite(vectors.to_dense()).all():
         raise UserError(
-            f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
+            f"{folder} makes numbers of a sentence that are not finite; its weights, "
+            "though finite, are broken. Take another model"
         )
 
 
@@ -244,22 +268,19 @@ def _ours(model: Model, config: PretrainedConfig, folder: str | Path) -> Model:
     check_finite(model, folder)
     model.prompts = dict.fromkeys(model.prompts, "")
     model.default_prompt_name = None
-    try:
-        _check_tokens(model.tokenizer, config, folder)
-        vectors = model.encode(["a test"], convert_to_tensor=True, show_progress_bar=False)
-    except UserError:
-        raise
-    except Exception as error:  # settings that load, but do not fit each other
-        raise UserError(
-            f"{folder} cannot encode a sentence: {type(error).__name__}: {error}"
-        ) from error
-    if not torch.isfinite(vectors.to_dense()).all():
-        raise UserError(
-            f"{folder} makes numbers of a sentence that are not finite; its weights, "
-            "though finite, are broken. Take another model"
-        )
+    _check_trial(
+        lambda: model.encode(["a test"], convert_to_tensor=True, show_progress_bar=False),
+        model.tokenizer,
+        config,
+        folder,
+    )
     return model
 
 
 def _cannot_be_loaded(folder: str | Path, error: Exception) -> UserError:
-    return UserError(f"{folder} cannot be loaded as a model: {type(error).__name__}: {error}")
+    return UserError(f"{folder} cannot be loaded as a model: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
+    """What a library says; some quote a whole file."""
+    return f"{type(error).__name__}: {str(error)[:LONGEST_MESSAGE]}"

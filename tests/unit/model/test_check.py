@@ -167,6 +167,11 @@ def broken_link(folder: Path, marker: Path) -> None:
     (folder / "vocab.txt").symlink_to("nowhere")
 
 
+def weights_behind_a_broken_link(folder: Path, marker: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("nowhere")
+
+
 def pipe(folder: Path, marker: Path) -> None:
     (folder / "special_tokens_map.json").unlink(missing_ok=True)
     os.mkfifo(folder / "special_tokens_map.json")
@@ -215,6 +220,7 @@ MALICIOUS = {
     "module behind a link inside": module_behind_a_link_inside,
     "file behind a link": file_behind_a_link,
     "broken link": broken_link,
+    "weights behind a broken link": weights_behind_a_broken_link,
     "pipe": pipe,
     "weights on disk": weights_on_disk,
     "distributed checkpoint": distributed_checkpoint,

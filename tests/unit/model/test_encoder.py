@@ -96,6 +96,8 @@ SILENT = {
     "max_active_dims": {"max_active_dims": 3},
     "truncate_dim": {"truncate_dim": 3},
     "prompt": {"prompts": {"query": "find: "}, "default_prompt_name": "query"},
+    "prompt of no name": {"default_prompt_name": ["query"]},
+    "prompts in a list": {"prompts": ["find: "]},
     "name of no prompt": {"default_prompt_name": "query", "prompts": None},
 }
 
@@ -105,7 +107,7 @@ def test_settings_that_would_change_every_vector(splade, dense, what):
     """Refused, with the file and the key."""
     for folder, load in ((splade, load_encoder), (dense, load_dense)):
         edit(folder / "config_sentence_transformers.json", **SILENT[what])
-        with pytest.raises(UserError, match=r"config_sentence_transformers.json (sets|puts) "):
+        with pytest.raises(UserError, match=r"_transformers.json(: found| sets| puts) "):
             load(folder)
 
 
@@ -223,6 +225,18 @@ def test_what_cannot_encode(dense):
     (dense / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UserError, match=r"cannot encode a sentence: RuntimeError"):
         load_dense(dense)
+    edit(dense / "tokenizer_config.json", model_max_length=["long"])
+    with pytest.raises(UserError, match=rf"{dense} cannot encode a sentence: TypeError"):
+        load_bert(dense)
+
+
+def test_messages_stay_short(splade):
+    """The libraries quote whole files."""
+    edit(splade / "tokenizer_config.json", tokenizer_class="x" * 50_000)
+    edit(splade / "config.json", model_type="y" * 50_000)
+    with pytest.raises(UserError) as refused:
+        load_encoder(splade)
+    assert len(str(refused.value)) < 2000
 
 
 def test_vectors_that_are_not_finite(splade, dense):
