@@ -8,12 +8,11 @@ import torch
 from sentence_transformers import SparseEncoder
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
-from transformers.models.auto import AutoTokenizer
 from transformers.models.bert import BertForMaskedLM
 
 from splade_sts.errors import UserError
-from splade_sts.model.encoder import quiet
-from splade_sts.model.source import check_limits, read_config
+from splade_sts.model.encoder import load_bert, read_config
+from splade_sts.model.source import check_length, named
 from splade_sts.model.splade import load_splade
 
 # GELU(x + 10) is x + 10 to float32 precision for the states of a BERT encoder; the LayerNorm behind
@@ -43,8 +42,8 @@ def convert_dense(
         UserError: the encoder is no BERT, cannot be loaded, or has no more entries in its
             vocabulary than `target_active_dims`.
     """
-    quiet()
-    config = read_config(folder)
+    with named("base_model.source"):
+        config = read_config(folder)
     if config.model_type != "bert":
         raise UserError(
             f"base_model.source: {folder} is of type {config.model_type!r}; "
@@ -55,22 +54,9 @@ def convert_dense(
             f"base_model.target_active_dims is {target_active_dims}; "
             f"expected less than the vocabulary of {config.vocab_size}"
         )
-    try:
-        mlm = BertForMaskedLM.from_pretrained(
-            folder,
-            local_files_only=True,
-            dtype=torch.float32,
-            tie_word_embeddings=True,
-            weights_only=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # whatever the libraries make of the user's files
-        raise UserError(
-            f"base_model.source: {folder} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    check_limits(config, tokenizer, folder, max_seq_length)
+    with named("base_model.source"):
+        mlm, tokenizer = load_bert(folder)
+    check_length(config, folder, max_seq_length)
     head = mlm.cls.predictions
     with torch.no_grad():
         head.transform.dense.weight.copy_(torch.eye(config.hidden_size))
