@@ -37,8 +37,8 @@ def convert_dense(
     it by its deviation over the dimensions. So the head sees the direction of a state, not its
     length. The decoder is the word embedding matrix.
 
-    The bias of each vocabulary entry v is -mean_s(max_t logit(s, t, v)) - q over the sentences s and
-    their tokens t: a term becomes active where it stands out against its own average. q is the
+    The bias of each vocabulary entry v is -mean_s(max_t logit(s, t, v)) - q over the sentences s
+    and their tokens t: a term becomes active where it stands out against its own average. q is the
     quantile that leaves `target_active_dims` active dimensions on average.
 
     Args:
