@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, normalize
 from transformers.models.auto import AutoModel, AutoTokenizer
 
-from benchmarks.common import ROOT, read_pairs, report
+from benchmarks.common import ROOT, report
+from splade_sts import layout
 from splade_sts.data.calibration import calibration_sentences
 from splade_sts.data.pairs import Pairs
 from splade_sts.model.encoder import quiet
@@ -200,8 +201,10 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet()
     folder = locate(arguments.encoder, None).folder
-    pairs = read_pairs(arguments.workspace, "validation")
-    chosen = calibration_sentences(read_pairs(arguments.workspace, "train").sentences)
+    pairs = Pairs.read(arguments.workspace / layout.normalized("validation"))
+    chosen = calibration_sentences(
+        Pairs.read(arguments.workspace / layout.normalized("train")).sentences
+    )
     sentences = list(dict.fromkeys(pairs.sentence1 + pairs.sentence2))
     rows = {text: row for row, text in enumerate(sentences)}
     with torch.no_grad():
