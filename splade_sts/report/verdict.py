@@ -1,6 +1,7 @@
 """What fine-tuning did, in one sentence."""
 
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.report import names
 
 
 def verdict(comparison: Comparison) -> str:
@@ -8,9 +9,10 @@ def verdict(comparison: Comparison) -> str:
     zero is called none.
     """
     test = comparison.splits["test"]
-    change, p = test.spearman, test.spearman_test.p
+    change = test.spearman
     gain = change.gain
-    p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+    interval = ", ".join(names.ends(gain, "+"))
+    p = names.p_value(test.spearman_test)
     if gain.low > 0:
         verb = "raised test Spearman"
     elif gain.high < 0:
@@ -25,6 +27,6 @@ def verdict(comparison: Comparison) -> str:
         cost = f"{abs(more):.1f} {'more' if more > 0 else 'fewer'} active dims"
     return (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
-        f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {p_text}), with {cost} per "
+        f"({gain.value:+.4f} [{interval}], {p}), with {cost} per "
         f"sentence ({dims:.1f})."
     )
