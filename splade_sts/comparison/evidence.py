@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.simultaneous import PartGain
+from splade_sts.comparison.statistics import Correlations, Estimate
 from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import SplitEvaluation
 
@@ -30,11 +32,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Slice:
-    """Pairs of a split with one thing in common: `name` among the slices `by` something."""
+    """Pairs of a split with one thing in common: `name` among the slices `by` something.
+
+    The intervals of all slices of a split hold together, for each coefficient; there are no
+    coefficients where the pairs are too few or hardly vary.
+    """
 
     by: str
     name: str
-    part: Part
+    pairs: int
+    pearson: PartGain | None
+    spearman: PartGain | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class SplitComparison:
         base, finetuned: the two evaluations.
         whole: all pairs; its coefficients are there.
         pearson_test, spearman_test: of the equality of the two models' coefficients.
-        unseen: the pairs no sentence of which occurs in train.
+        seen: the pairs a sentence of which occurs in train.
+        unseen: all others.
+        seen_minus_unseen: the gain of the first minus that of the second; None where one of them
+            has no coefficients.
         controls: each control whose scores vary.
         slices: by gold score, length, overlap and, where the data has it, genre.
     """
@@ -66,7 +77,9 @@ class SplitComparison:
     whole: Part
     pearson_test: Test
     spearman_test: Test
+    seen: Part
     unseen: Part
+    seen_minus_unseen: Correlations | None
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
 

@@ -12,9 +12,10 @@ def verdict(comparison: Comparison) -> str:
     there is one, else from the best score by words alone.
     """
     test = comparison.splits["test"]
-    change, p = test.spearman, test.spearman_test.p
+    change = test.spearman
     gain = change.gain
-    p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+    interval = ", ".join(names.ends(gain, "+"))
+    p = names.p_value(test.spearman_test)
     if gain.low > 0:
         verb = "raised test Spearman"
     elif gain.high < 0:
@@ -30,23 +31,19 @@ def verdict(comparison: Comparison) -> str:
     size = "" if test.reference is None else f"; {_against(test.reference)}"
     return (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
-        f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {p_text}), with {cost} per "
-        f"sentence ({dims:.1f}){size}."
+        f"({gain.value:+.4f} [{interval}], {p}), with {cost} per sentence ({dims:.1f}){size}."
     )
 
 
 def _against(reference: ControlResult) -> str:
     """How far the fine-tuned model is from a reference."""
-    found = reference.spearman_gain
+    found, value = reference.spearman_gain, f"{reference.spearman.value:.4f}"
     name = "the dense encoder" if reference.name == DENSE else names.CONTROLS[reference.name]
-    distance, bounds = f"{abs(found.value):.4f}", sorted((abs(found.low), abs(found.high)))
     if found.low <= 0 <= found.high:
+        interval = ", ".join(names.ends(found, "+"))
         return (
-            f"it cannot be told from {name} ({reference.spearman.value:.4f}; difference "
-            f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}])"
+            f"it cannot be told from {name} ({value}; difference {found.value:+.4f} [{interval}])"
         )
+    interval = ", ".join(sorted(end.lstrip("-") for end in names.ends(found)))
     side = "above" if found.value > 0 else "below"
-    return (
-        f"that is {distance} [{bounds[0]:.4f}, {bounds[1]:.4f}] {side} {name} "
-        f"({reference.spearman.value:.4f})"
-    )
+    return f"that is {abs(found.value):.4f} [{interval}] {side} {name} ({value})"

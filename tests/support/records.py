@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import Change, Comparison, ControlResult, Part, SplitComparison
-from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.evaluation.results import Cost, Evaluation, Metrics, SplitEvaluation
 from splade_sts.files import write_json
 from splade_sts.runs.record import Record, collect
@@ -52,7 +53,8 @@ def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
     """A comparison whose intervals reach 0.1 to both sides."""
 
     def estimate(value: float) -> Estimate:
-        return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1)
+        low, high = value - 0.1, value + 0.1
+        return Estimate(value, low, high, low, high, method="bca", error=0.0002)
 
     def change(before: float, after: float) -> Change:
         return Change(estimate(before), estimate(after), estimate(after - before))
@@ -63,9 +65,11 @@ def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
         spearman = change(one.metrics.spearman, other.metrics.spearman)
         pearson = change(one.metrics.pearson, other.metrics.pearson)
         control = ControlResult("bm25", estimate(0.3), estimate(0.31), estimate(0.2), estimate(0.2))
-        test = Test(2.0, 0.04)
+        test = Test(0.04, 1000)
         part = Part(one.pairs, pearson, spearman)
-        found[str(split)] = SplitComparison(one, other, part, test, test, part, (control,), ())
+        found[str(split)] = SplitComparison(
+            one, other, part, test, test, part, part, None, (control,), ()
+        )
     return Comparison(0.95, found)
 
 

@@ -50,6 +50,7 @@ OF_ONE_STAGE = {
         "splade_sts/evaluation/results.py": "types of what compare wrote",
         "splade_sts/git.py": "says in MLflow where the run stands",
         "splade_sts/report/verdict.py": "says it in MLflow",
+        "splade_sts/report/names.py": "what the verdict says it with",
         "splade_sts/runs/experiments.py": "finds what `sync` writes to MLflow",
         "splade_sts/tracking/": "shows the record in MLflow",
         "splade_sts/training/checkpoints.py": "removes what nothing asks for any more",

@@ -6,6 +6,7 @@ import pytest
 
 from splade_sts.comparison.evidence import ControlResult
 from splade_sts.comparison.statistics import Estimate
+from splade_sts.report import names
 from splade_sts.report.verdict import verdict
 from tests.support.results import BASE, FINETUNED, comparison_of, repeated
 
@@ -45,11 +46,13 @@ def test_what_fine_tuning_did(base, finetuned, start, cost):
     assert said.startswith(f"Fine-tuning {start}")
     assert said.endswith(f"{cost}.")
     gain = comparison.splits["test"].spearman.gain
-    assert f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p " in said
+    interval = ", ".join(names.ends(gain, "+"))
+    p = names.p_value(comparison.splits["test"].spearman_test)
+    assert f"({gain.value:+.4f} [{interval}], {p}), " in said
 
 
 def estimate(value: float) -> Estimate:
-    return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1)
+    return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1, "bca", 0.0)
 
 
 def reference(name: str, spearman: float, over: float) -> ControlResult:
