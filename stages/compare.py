@@ -8,6 +8,7 @@ from splade_sts.comparison.compare import SplitResults, compare
 from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.provenance import Provenance
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions
 from splade_sts.files import read_json, replacing_folder, write_json
@@ -68,7 +69,7 @@ def main() -> None:
     setting = Setting(
         base=base | {"source": short_path(base["source"]) or base["source"]},
         data=read_json(layout.evidence("data")),
-        provenance=read_json(layout.PROVENANCE),
+        provenance=Provenance.read(),
         training=read_json(layout.evidence("train")),
         params=public_params(settings, without=NOT_SHOWN),
         score_range=settings.data.known_range,
