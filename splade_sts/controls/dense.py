@@ -16,15 +16,20 @@ KEY: SourceKey = "controls.dense_model"
 
 
 class DenseControl:
-    """The encoder that `controls.dense_model` names, fetched from the Hub where it is one of there.
+    """A dense encoder, fetched from the Hub where it is one of there.
+
+    Args:
+        source: a folder, `pip:` and the name of a package, or an id on the Hub.
+        revision: its revision on the Hub; None for the default branch.
+        key: the parameter that names the source, for messages.
 
     Raises:
         UserError: it cannot be found, fetched or loaded as a dense encoder.
     """
 
-    def __init__(self, source: str, revision: str | None):
+    def __init__(self, source: str, revision: str | None, key: SourceKey = KEY):
         quiet()
-        folder = locate(source, revision, key=KEY).folder
+        folder = locate(source, revision, key=key).folder
         check_folder(folder)
         try:
             self.model = SentenceTransformer(
@@ -37,7 +42,7 @@ class DenseControl:
             Exception
         ) as error:  # whatever the libraries make of the files: the folder is the user's
             raise UserError(
-                f"{KEY}: {folder} cannot be loaded as a dense encoder: {error}"
+                f"{key}: {folder} cannot be loaded as a dense encoder: {error}"
             ) from error
 
     def scores(self, pairs: Pairs) -> NDArray[np.float64]:
