@@ -69,7 +69,7 @@ def encode(model: Path, rows: int) -> dict[str, Any]:
 
 def normalize(rows: int) -> dict[str, Any]:
     """Seconds of the normalize stage with `rows` pairs in train."""
-    from splade_sts.files import write_json
+    from splade_sts.data.provenance import Origin, Provenance
     from stages import normalize as stage
 
     with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +79,10 @@ def normalize(rows: int) -> dict[str, Any]:
         counts: dict[layout.Split, int] = {"train": rows, "validation": 100, "test": 100}
         for split, count in counts.items():
             random_pairs(count).write(layout.raw(split))
-        files = {split: {"file": layout.raw(split).name} for split in counts}
-        write_json(layout.PROVENANCE, {"splits": files})
+        files = {
+            split: Origin(layout.raw(split).name, "", count) for split, count in counts.items()
+        }
+        Provenance("local", None, files).write(layout.RAW)
         started = time.perf_counter()
         stage.main()
         seconds = time.perf_counter() - started

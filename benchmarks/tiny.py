@@ -136,6 +136,7 @@ def make_project(folder: Path, encoder: Path, train: dict[str, Any]) -> None:
                 "target_active_dims": 8,
                 "max_seq_length": 32,
             },
+            "controls": {"dense_model": False},
             "evaluate": {"min_sparsity_ratio": 0.0},
             "train": {"learning_rate": 1e-3, "precision": "fp32", **train},
         },

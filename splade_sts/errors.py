@@ -21,6 +21,9 @@ NO_MEMORY = (
     "can't allocate memory",
     "can't start new thread",
 )
+# What a terminal takes for commands, or for another direction of reading; line breaks and tabs are
+# neither.
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Environment variables whose values are secret.
 SECRETS = (
     "HF_TOKEN",
@@ -44,6 +47,26 @@ def without_secrets(text: str) -> str:
         if value := os.environ.get(name):
             text = text.replace(value, "…")
     return re.sub(r"(?<=://)[^/\s'\"]*@", "…@", text)
+
+
+def without_commands(text: str) -> str:
+    r"""`text` without what a terminal would obey: controls and marks of direction stand as escapes
+    (`\x1b`), line breaks and tabs as they are.
+    """
+    return COMMANDS.sub(lambda found: _escape(found[0]), text)
+
+
+def shown(name: object) -> str:
+    r"""The name of a file for messages and records, in one line: everything that cannot be printed
+    stands as an escape (`\n`), bytes that are no UTF-8 too (`\udcff`).
+    """
+    return "".join(
+        character if character.isprintable() else _escape(character) for character in str(name)
+    )
+
+
+def _escape(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def disk_problem(error: BaseException) -> str | None:

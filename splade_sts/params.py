@@ -1,6 +1,7 @@
 """The schema of params.yaml, and its only reader."""
 
 import difflib
+import math
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -44,7 +45,7 @@ def _number_from_text(value: Any) -> Any:
 
 # What names a data set or a model ends in model cards and reports: nothing that would be markup
 # there.
-Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f`<>|]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f`<>|]+$")]
 OnBadRow = Literal["stop", "drop"]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
@@ -79,7 +80,7 @@ class DataParams(Strict):
     quotes: bool
     score_range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
     on_bad_row: OnBadRow
-    on_leak: Literal["keep", "drop_from_train"]
+    on_leak: Literal["keep", "drop_from_train", "drop_sentences_from_train"]
 
     @property
     def known_range(self) -> tuple[float, float]:
@@ -110,6 +111,11 @@ class DataParams(Strict):
                 f"score_range is {self.score_range}; expected [lowest, highest] with lowest < "
                 "highest"
             )
+        if not math.isfinite(high - low):
+            raise ValueError(
+                f"score_range is {self.score_range}; highest - lowest is more than a number holds; "
+                "expected a range such as [0, 5]"
+            )
         return self
 
 
@@ -135,7 +141,7 @@ class EvaluateParams(Strict):
 
 
 class ControlsParams(Strict):
-    dense_model: Annotated[str, Field(min_length=1)] | None
+    dense_model: Name | Literal[False] | None
     dense_revision: str | None
 
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from splade_sts import layout
-from splade_sts.errors import UserError, disk_problem, memory_problem, without_secrets
+from splade_sts.errors import (
+    UserError,
+    disk_problem,
+    memory_problem,
+    without_commands,
+    without_secrets,
+)
 from splade_sts.locks import locked
 
 BUSY = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
@@ -17,7 +23,8 @@ def run_command(main: Callable[[], None]) -> None:
     """Call `main`; print what the user can mend as one message and exit with status 1, after Ctrl-C
     with 130.
 
-    Other exceptions are bugs and end with their traceback. Nothing printed holds a secret.
+    Other exceptions are bugs and end with their traceback. Nothing printed holds a secret, or
+    anything that a terminal would obey.
     """
     try:
         main()
@@ -25,14 +32,18 @@ def run_command(main: Callable[[], None]) -> None:
         problem = memory_problem(
             error.__cause__
         )  # a model or file that could not be loaded for that reason, say
-        sys.exit(f"error: {without_secrets(f'{error}: {problem}' if problem else str(error))}")
+        sys.exit(f"error: {_printable(f'{error}: {problem}' if problem else str(error))}")
     except KeyboardInterrupt:
         print("interrupted; run again to go on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if problem := disk_problem(error) or memory_problem(error):
-            sys.exit(f"error: {without_secrets(problem)}")
-        sys.exit(without_secrets(traceback.format_exc()))
+            sys.exit(f"error: {_printable(problem)}")
+        sys.exit(_printable(traceback.format_exc()))
+
+
+def _printable(text: str) -> str:
+    return without_commands(without_secrets(text))
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -2,12 +2,16 @@
 reports on it.
 """
 
+from dataclasses import replace
+
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.comparison.compare import SplitResults, compare
 from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.provenance import Provenance
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions
 from splade_sts.files import read_json, replacing_folder, write_json
@@ -53,7 +57,11 @@ def main() -> None:
     settings = params.load()
     results = read_results(settings.data.columns.genre)
     train = Pairs.read(layout.normalized("train"))
-    comparison = compare(results, train, Bootstrap.of(settings.compare))
+    dense = dense_encoder(settings.controls, settings.base_model)
+    comparison = replace(
+        compare(results, train, Bootstrap.of(settings.compare)),
+        dense_is_parent=dense is not None and dense.of_base_model,
+    )
     changed = {
         split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)
         for split, found in results.items()
@@ -68,7 +76,7 @@ def main() -> None:
     setting = Setting(
         base=base | {"source": short_path(base["source"]) or base["source"]},
         data=read_json(layout.evidence("data")),
-        provenance=read_json(layout.PROVENANCE),
+        provenance=Provenance.read(),
         training=read_json(layout.evidence("train")),
         params=public_params(settings, without=NOT_SHOWN),
         score_range=settings.data.known_range,

@@ -1,25 +1,25 @@
-"""controls: the same pairs scored by words alone (and by a dense model, if one is named), to
-compare the encoder with.
+"""controls: the same pairs scored by words alone, and by a dense encoder where there is one, to
+compare our encoder with.
 """
 
 from splade_sts import layout, params
 from splade_sts.comparison.statistics import correlation
 from splade_sts.controls.lexical import fit
+from splade_sts.controls.reference import DenseEncoder, dense_encoder
 from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.files import replacing_folder, write_json
-from splade_sts.params import ControlsParams
 from splade_sts.process import run_stage
 
 
 def score(
-    train: Pairs, pairs: dict[str, Pairs], settings: ControlsParams
+    train: Pairs, pairs: dict[str, Pairs], dense: DenseEncoder | None
 ) -> dict[str, ControlScores]:
     controls = fit(train)
-    if settings.dense_model is not None:
+    if dense is not None:
         from splade_sts.controls.dense import DenseControl
 
-        controls[DENSE] = DenseControl(settings.dense_model, settings.dense_revision).scores
+        controls[DENSE] = DenseControl(dense.source, dense.revision, dense.key).scores
     return {
         split: ControlScores(part, {name: scores(part) for name, scores in controls.items()})
         for split, part in pairs.items()
@@ -27,8 +27,10 @@ def score(
 
 
 def main() -> None:
+    settings = params.load()
+    dense = dense_encoder(settings.controls, settings.base_model)
     pairs = {str(split): Pairs.read(layout.normalized(split)) for split in layout.HELD_OUT}
-    scored = score(Pairs.read(layout.normalized("train")), pairs, params.load().controls)
+    scored = score(Pairs.read(layout.normalized("train")), pairs, dense)
     with replacing_folder(layout.CONTROLS) as folder:
         for split, table in scored.items():
             table.write(folder / f"{split}.parquet")
@@ -46,6 +48,9 @@ def main() -> None:
     }
     write_json(layout.evidence("controls"), found)
     write_json(layout.metrics("controls"), headlines)
+    if dense is not None:
+        base = ", which the base model is converted from" if dense.of_base_model else ""
+        print(f"dense: {dense.source}{base}")
     for split, values in headlines.items():
         print(
             f"{split}: Spearman "

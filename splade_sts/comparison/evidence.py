@@ -112,10 +112,18 @@ class SplitComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Base against fine-tuned by held-out split; `confidence` is the level of all intervals."""
+    """Base against fine-tuned by held-out split.
+
+    Attributes:
+        confidence: level of all intervals.
+        splits: what was found, by split.
+        dense_is_parent: whether the dense control is the encoder that the base model was converted
+            from.
+    """
 
     confidence: float
     splits: dict[str, SplitComparison]
+    dense_is_parent: bool = False
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

@@ -14,15 +14,20 @@ KEY: SourceKey = "controls.dense_model"
 
 
 class DenseControl:
-    """The encoder that `controls.dense_model` names, fetched from the Hub where it is one of there.
+    """A dense encoder, fetched from the Hub where it is one of there.
+
+    Args:
+        source: a folder, `pip:` and the name of a package, or an id on the Hub.
+        revision: its revision on the Hub; None for the default branch.
+        key: the parameter that names the source, for messages.
 
     Raises:
         UserError: it cannot be found, fetched or loaded as a dense encoder.
     """
 
-    def __init__(self, source: str, revision: str | None):
-        folder = locate(source, revision, key=KEY).folder
-        with named(KEY):
+    def __init__(self, source: str, revision: str | None, key: SourceKey = KEY):
+        folder = locate(source, revision, key=key).folder
+        with named(key):
             self.model = load_dense(folder)
 
     def scores(self, pairs: Pairs) -> NDArray[np.float64]:

@@ -1,5 +1,5 @@
-"""What words alone say about a pair: token overlap, TF-IDF and BM25, to see what an encoder adds
-over them.
+"""What words and characters alone say about a pair: token overlap, TF-IDF and BM25, to see what an
+encoder adds over them.
 """
 
 import math
@@ -33,21 +33,36 @@ def overlap(pairs: Pairs) -> Scores:
     return np.array([one(a, b) for a, b in zip(pairs.sentence1, pairs.sentence2, strict=True)])
 
 
+# Lengths of the character n-grams, in characters.
+SHORTEST, LONGEST = 2, 5
+
+
 class TfIdf:
-    """Cosine of TF-IDF vectors (scikit-learn's `TfidfVectorizer`), fitted on `sentences`; other
-    words count nothing.
+    """Cosine of TF-IDF vectors (scikit-learn's `TfidfVectorizer`), fitted on `sentences`; what
+    occurs in none of them counts nothing.
+
+    Args:
+        sentences: any number of sentences.
+        characters: False weighs words; True runs of 2 to 5 characters within a word and the space
+            around it (`char_wb`), each by 1 + log of its count in the sentence (`sublinear_tf`).
 
     Raises:
         UserError: no sentence has a word.
     """
 
-    def __init__(self, sentences: list[str]):
+    def __init__(self, sentences: list[str], characters: bool = False):
         if not any(map(words, sentences)):
             raise UserError(
                 "controls: no sentence of train holds a word (a letter or digit), so no control "
                 "can be fitted"
             )
-        self.vectorizer = TfidfVectorizer(analyzer=words).fit(sentences)
+        if characters:
+            vectorizer = TfidfVectorizer(
+                analyzer="char_wb", ngram_range=(SHORTEST, LONGEST), sublinear_tf=True
+            )
+        else:
+            vectorizer = TfidfVectorizer(analyzer=words)
+        self.vectorizer = vectorizer.fit(sentences)
 
     def scores(self, pairs: Pairs) -> Scores:
         """Cosine of each pair, in [0, 1]: (pairs,)."""
@@ -109,4 +124,9 @@ def fit(train: Pairs) -> dict[str, Callable[[Pairs], Scores]]:
         UserError: train holds no word.
     """
     sentences = train.sentences
-    return {"jaccard": overlap, "tfidf": TfIdf(sentences).scores, "bm25": Bm25(sentences).scores}
+    return {
+        "jaccard": overlap,
+        "tfidf": TfIdf(sentences).scores,
+        "char_tfidf": TfIdf(sentences, characters=True).scores,
+        "bm25": Bm25(sentences).scores,
+    }

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from splade_sts.data.pairs import Pairs
 
-# Every control there may be; the last one only where `controls.dense_model` names it.
+# Every control there may be; the last one only where there is a `reference.dense_encoder`.
 DENSE = "dense"
-NAMES = ("jaccard", "tfidf", "bm25", DENSE)
+NAMES = ("jaccard", "tfidf", "char_tfidf", "bm25", DENSE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,20 +6,21 @@ import reprlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from splade_sts.data.pairs import MINIMUM_PAIRS, Pairs
+from splade_sts.data.pairs import MINIMUM_PAIRS, UNSEEN_CHARACTERS, Pairs
+from splade_sts.data.tables import DELIMITERS
 from splade_sts.errors import UserError
 from splade_sts.params import ColumnsParams, OnBadRow
 
 SHOWN_BAD_ROWS = 10
 SHOWN_COLUMNS = 30
-# Unicode categories of spaces, controls and format characters (zero-width, direction marks): text
-# of them alone is empty.
-INVISIBLE = ("Zs", "Zl", "Zp", "Cc", "Cf")
+# Unicode categories of spaces and of what nobody sees: text of them alone is empty.
+INVISIBLE = ("Zs", "Zl", "Zp", *UNSEEN_CHARACTERS)
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,13 @@ def normalize_split(
         on_bad_row: `stop` or `drop`.
 
     Raises:
-        UserError: a column is missing; a row is bad, and `on_bad_row` is `stop`; or so many are
-            that fewer than `MINIMUM_PAIRS` pairs are left. Counts all bad rows and shows the first
-            ten.
+        UserError: a column is missing or named for two fields, or the first line is no header; a
+            row is bad, and `on_bad_row` is `stop`; or so many are that fewer than `MINIMUM_PAIRS`
+            pairs are left. Counts all bad rows and shows the first ten.
     """
     low, high = score_range
-    places = columns.model_dump()
     picked = {
-        field: _column(raw, where, field, place)
-        for field, place in places.items()
-        if place is not None
+        field: raw.iloc[:, place].tolist() for field, place in _places(raw, where, columns).items()
     }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
     bad_rows: list[BadRow] = []
@@ -120,17 +118,68 @@ def listing(bad_rows: Sequence[BadRow]) -> str:
     return "\n  ".join(lines)
 
 
-def _column(raw: pd.DataFrame, where: str, field: str, column: str | int) -> list[Any]:
+def _places(raw: pd.DataFrame, where: str, columns: ColumnsParams) -> dict[str, int]:
+    """Where each field stands: the number of its column, from 0; no place for a genre that the data
+    has not.
+
+    Raises:
+        UserError: there is no such column, two fields stand in one, or the names of the columns are
+            a row.
+    """
+    wanted = columns.model_dump(exclude_none=True)
+    places = {field: _place(raw, where, field, column) for field, column in wanted.items()}
+    for first, second in combinations(places, 2):
+        if places[first] == places[second]:
+            name = reprlib.repr(raw.columns[places[first]])
+            raise UserError(
+                f"{where}: data.columns.{first} and data.columns.{second} are one column, {name}; "
+                "each field needs a column of its own"
+            )
+    # who names columns by numbers may have forgotten that there is no header
+    name = raw.columns[places["score"]]
+    if isinstance(columns.score, int) and _is_row(raw) and _score(name) is not None:
+        raise UserError(
+            f"{where}: the first line was read as names of columns, but that of score is "
+            f"{reprlib.repr(name)}: set data.header=false where the first line is a row (where it "
+            "is none, set data.columns.score to that name)"
+        )
+    return places
+
+
+def _place(raw: pd.DataFrame, where: str, field: str, column: str | int) -> int:
     names = list(raw.columns)
     if isinstance(column, int) and 0 <= column < len(names):
-        return raw.iloc[:, column].tolist()
+        return column
     if column in names:
-        return raw[column].tolist()
+        return names.index(column)
     raise UserError(
         f"{where}: no column {column!r} for {field}; it has "
         f"{', '.join(map(reprlib.repr, names[:SHOWN_COLUMNS]))}"
-        f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. "
+        f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. {_hint(raw)}"
         f"Set data.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
+    )
+
+
+def _hint(raw: pd.DataFrame) -> str:
+    """How the file may have been meant to be read, where its columns look like something else."""
+    if raw.index.name is None:  # no text: nothing separates its fields
+        return ""
+    if _is_row(raw):
+        return "Set data.header=false if the first line is a row and not the names of columns. "
+    start = str(raw.columns[0] if raw.columns[0] != "0" else raw.iloc[0, 0])  # "0": no header
+    for name, separator in DELIMITERS.items():
+        # two separate three fields; commas in a sentence are none
+        if start.count(separator) >= 2 and (name != "comma" or len(raw.columns) == 1):
+            return f"Set data.delimiter={name} if that is what separates its fields. "
+    return ""
+
+
+def _is_row(raw: pd.DataFrame) -> bool:
+    """Whether the names of columns look like a row of a text file: one is a number, but not that of
+    its column, which columns without a name have.
+    """
+    return raw.index.name is not None and any(
+        _score(name) is not None and name != str(place) for place, name in enumerate(raw.columns)
     )
 
 

@@ -1,6 +1,7 @@
-"""The sentence pairs of a split, and when two of them are the same."""
+"""The sentence pairs of a split, and when two sentences or pairs are the same."""
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from splade_sts import layout
 from splade_sts.errors import UserError
 
 # Fewest pairs of a split of which intervals are made.
 MINIMUM_PAIRS = 10
+# Share of resamples, at most, in which all gold scores of a split may be the same: a comparison
+# fails where one of its resamples is such. With 10,000 of them that is one comparison in a hundred.
+RAREST = 1e-6
+# Unicode categories of controls and format characters: zero-width spaces and joiners, soft hyphens,
+# byte order marks, direction marks.
+UNSEEN_CHARACTERS = ("Cc", "Cf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +108,37 @@ class Pairs:
 
     @property
     def keys(self) -> list[tuple[str, str]]:
-        """One key a pair, the same for (a, b) and (b, a)."""
-        return [(min(a, b), max(a, b)) for a, b in zip(self.sentence1, self.sentence2, strict=True)]
+        """One key a pair, the same for (a, b) and (b, a): that of each sentence, see
+        `sentence_key`.
+        """
+        return [(min(a, b), max(a, b)) for a, b in zip(*self.sentence_keys, strict=True)]
+
+    @property
+    def sentence_keys(self) -> tuple[list[str], list[str]]:
+        """`sentence_key` of every first and of every second sentence."""
+        return [*map(sentence_key, self.sentence1)], [*map(sentence_key, self.sentence2)]
+
+    def spelled_alike(self) -> "Pairs":
+        """The same pairs, with sentences that are the same (`sentence_key`) spelled as the first of
+        them in `sentences`.
+        """
+        first: dict[str, str] = {}
+        spelling = {text: first.setdefault(sentence_key(text), text) for text in self.sentences}
+        return Pairs(
+            [spelling[text] for text in self.sentence1],
+            [spelling[text] for text in self.sentence2],
+            self.score,
+            self.genre,
+        )
+
+    def with_sentence_of(self, *others: "Pairs") -> NDArray[np.bool_]:
+        """Whether a sentence of a pair occurs in one of `others`, in any pair, on either side: bool
+        (pairs,).
+        """
+        known = {key for other in others for side in other.sentence_keys for key in side}
+        return np.array(
+            [a in known or b in known for a, b in zip(*self.sentence_keys, strict=True)], dtype=bool
+        )
 
 
 Splits = dict[str, Pairs]
@@ -116,38 +153,79 @@ def check_size(pairs: Pairs, split: str) -> None:
         )
 
 
-def drop_leaks(splits: Splits) -> Splits:
-    """The splits, with the pairs of train that also stand in validation or test (in either order)
-    dropped.
+def check_gold(pairs: Pairs, split: str) -> None:
+    """Raise `UserError` where the gold scores of a split allow no comparison: fewer than
+    `MINIMUM_PAIRS`, or (almost) all the same.
+    """
+    check_size(pairs, split)
+    values, counts = np.unique(pairs.score, return_counts=True)
+    most, score = int(counts.max()), values[counts.argmax()]
+    advice = "check data.columns.score and data.score_range, or use a larger split"
+    if most == len(pairs):
+        raise UserError(
+            f"{split}: all {most} gold scores are {score:g} (of 0 to 1), which correlate with "
+            f"nothing; {advice}"
+        )
+    # a resample draws as many pairs as there are
+    if (most / len(pairs)) ** len(pairs) > RAREST:
+        raise UserError(
+            f"{split}: {most} of {len(pairs)} gold scores are {score:g} (of 0 to 1), too many for "
+            f"intervals: in some resamples all would be the same; {advice}"
+        )
+
+
+def leaks(splits: Splits, sentences: bool) -> NDArray[np.bool_]:
+    """Which pairs of train also stand in validation or test: bool (pairs of train,).
+
+    Args:
+        splits: the pairs of each split.
+        sentences: True counts every pair with a sentence that occurs there, in any pair; False only
+            whole pairs, in either order of their sentences.
+    """
+    train, held_out = splits["train"], [splits[split] for split in layout.HELD_OUT]
+    if sentences:
+        return train.with_sentence_of(*held_out)
+    known = {key for pairs in held_out for key in pairs.keys}
+    return np.array([key in known for key in train.keys], dtype=bool)
+
+
+def drop_leaks(splits: Splits, sentences: bool) -> Splits:
+    """The splits, train without its `leaks`.
 
     Raises:
         UserError: no pair of train would be left.
     """
-    held_out = {*splits["validation"].keys, *splits["test"].keys}
-    train = splits["train"]
-    kept = train.select(np.array([key not in held_out for key in train.keys], dtype=bool))
-    if not len(kept):
-        raise UserError(
-            "data.on_leak is drop_from_train, but every pair of train also occurs in validation "
-            "or test"
+    dropped = leaks(splits, sentences)
+    if dropped.all():
+        found = (
+            "drop_sentences_from_train, but every pair of train has a sentence that also occurs"
+            if sentences
+            else "drop_from_train, but every pair of train also occurs"
         )
-    return {**splits, "train": kept}
+        raise UserError(
+            f"data.on_leak is {found} in validation or test; set it to keep, or take other splits"
+        )
+    return {**splits, "train": splits["train"].select(~dropped)}
 
 
 def sentence_key(text: str) -> str:
-    """What counts as the same sentence as another: case and white space do not matter."""
-    return " ".join(text.casefold().split())
+    """What counts as the same sentence as another, everywhere: two with the same key.
+
+    Unicode forms (canonical caseless matching: The Unicode Standard, section 3.13, D145), case,
+    white space, and characters that nobody sees (`UNSEEN_CHARACTERS`) do not matter.
+    """
+    if not text.isprintable():
+        text = "".join(
+            character
+            for character in text
+            if character.isspace() or unicodedata.category(character) not in UNSEEN_CHARACTERS
+        )
+    folded = unicodedata.normalize("NFD", text).casefold()
+    return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
 def unseen(pairs: Pairs, train: Pairs) -> NDArray[np.bool_]:
     """Whether neither sentence of a pair occurs in `train` (in any pair, on either side): bool
     (pairs,).
     """
-    seen = {sentence_key(text) for text in train.sentences}
-    return np.array(
-        [
-            sentence_key(first) not in seen and sentence_key(second) not in seen
-            for first, second in zip(pairs.sentence1, pairs.sentence2, strict=True)
-        ],
-        dtype=bool,
-    )
+    return ~pairs.with_sentence_of(train)

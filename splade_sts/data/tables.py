@@ -1,21 +1,23 @@
 """Reading the tables that users bring: CSV, TSV, JSON Lines and Parquet, compressed or not."""
 
+import bz2
 import csv
 import gzip
+import io
 import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO
 
-import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, shown
 from splade_sts.layout import Split
 
 # Words in a file's name that tell its split.
@@ -24,7 +26,12 @@ SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+UNPACK: dict[str, Callable[..., AbstractContextManager[Any]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+COMPRESSIONS = (*UNPACK, ".zip")
 # What is read is bounded, so that a file cannot take the machine's memory, however small it was
 # packed: characters in a line (or a quoted field), bytes of all values, and cells (rows times
 # columns).
@@ -32,6 +39,7 @@ LONGEST_LINE = 2**24
 LARGEST_TABLE = 2**30
 MOST_CELLS = 10**8
 PARQUET_ROWS = 128
+SHOWN_FILES = 30
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -54,19 +62,21 @@ def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
     Raises:
         UserError: there is no such folder, no such file, or more than one.
     """
+    where = shown(folder)
     try:
         folder.stat()
     except (OSError, ValueError) as error:  # not there, too long a name, no permission, a NUL in it
-        raise UserError(f"data.path: {folder} is not a folder ({error})") from None
+        raise UserError(f"data.path: {where} is not a folder ({error})") from None
     if not folder.is_dir():
-        raise UserError(f"data.path: {folder} is not a folder")
+        raise UserError(f"data.path: {where} is not a folder")
     if file is not None:
         path = folder / file
         if not path.is_file():
-            raise UserError(f"data.files.{split}: {path} not found")
+            raise UserError(f"data.files.{split}: {shown(path)} not found")
         if table_format(path) is None:
             raise UserError(
-                f"data.files.{split}: {path} is none of {', '.join(FORMATS)} (plain or compressed)"
+                f"data.files.{split}: {shown(path)} is none of {', '.join(FORMATS)} (plain or "
+                "compressed)"
             )
         return path
     tables = [path for path in sorted(folder.iterdir()) if path.is_file() and table_format(path)]
@@ -76,13 +86,13 @@ def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
         return found[0]
     if found:
         raise UserError(
-            f"{folder} has more than one file for split {split}: "
-            f"{', '.join(path.name for path in found)}; "
+            f"{where} has more than one file for split {split}: "
+            f"{', '.join(shown(path.name) for path in found)}; "
             f"name the right one in data.files.{split}"
         )
     raise UserError(
-        f"{folder} has no file for split {split}; tables found: "
-        f"{', '.join(path.name for path in tables) or 'none'}. "
+        f"{where} has no file for split {split}; tables found: "
+        f"{', '.join(shown(path.name) for path in tables) or 'none'}. "
         f"Expected a name with one of {', '.join(SPLIT_WORDS[split])} and an ending in "
         f"{', '.join(FORMATS)} "
         f"(plain or compressed), or the file's name in data.files.{split}"
@@ -106,51 +116,67 @@ def read_table(
         UserError: the file is empty, truncated, corrupt or not UTF-8; says which line where the
             format has lines.
     """
-    kind = table_format(path)
+    kind, where = table_format(path), shown(path)
     try:
-        if path.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/")]
-            if len(names) != 1:
-                raise UserError(
-                    f"{path} holds {len(names)} files; expected one: {', '.join(names)}"
-                )
-        if kind == ".parquet":
-            with fsspec.open(str(path), "rb", compression="infer") as file:
-                table = _read_parquet(file, path)
-        else:
-            with fsspec.open(
-                str(path), "rt", encoding="utf-8-sig", newline="", compression="infer"
-            ) as file:
+        with _open(path, where) as file:
+            if kind == ".parquet":
+                table = _read_parquet(file, where)
+            else:
+                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                 if kind == ".jsonl":
-                    table = _read_json_lines(file, path)
+                    table = _read_json_lines(text, where)
                 else:
                     separator = DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")]
-                    table = _read_delimited(file, path, header, separator, quotes)
+                    table = _read_delimited(text, where, header, separator, quotes)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8"
+            f"{where} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8"
         ) from None
     except UnicodeEncodeError as error:
-        raise UserError(f"{path} holds text that is no Unicode: {error}") from None
+        raise UserError(f"{where} holds text that is no Unicode: {error}") from None
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is truncated or corrupt: {error}; get the file again") from None
+        raise UserError(f"{where} is truncated or corrupt: {error}; get the file again") from None
     except UserError:
         raise
     except (
         Exception
     ) as error:  # garbled metadata makes the libraries raise anything; the file is the user's
-        shown = str(error)[:500]
         raise UserError(
-            f"{path} cannot be read: {type(error).__name__}: {shown}; it may be truncated or "
-            "corrupt"
+            f"{where} cannot be read: {type(error).__name__}: {str(error)[:500]}; it may be "
+            "truncated or corrupt"
         ) from error
     if table.empty:
-        raise UserError(f"{path} has no rows")
+        raise UserError(f"{where} has no rows")
     return table
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
+@contextmanager
+def _open(path: Path, where: str) -> Iterator[IO[bytes]]:
+    """The bytes of a file below its compression.
+
+    Raises:
+        UserError: an archive does not hold exactly one file; folders in it do not count.
+    """
+    with path.open("rb") as packed:
+        name = path.name.lower()
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(packed) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(names) != 1:
+                    raise UserError(
+                        f"{where} holds {len(names)} files; expected one: "
+                        f"{', '.join(map(shown, names[:SHOWN_FILES]))}"
+                        f"{' and more' if len(names) > SHOWN_FILES else ''}"
+                    )
+                with archive.open(names[0]) as file:
+                    yield file
+        else:
+            unpack = next((UNPACK[end] for end in UNPACK if name.endswith(end)), nullcontext)
+            with unpack(packed) as file:
+                yield file
+
+
+def _lines(file: TextIO, where: str) -> Iterator[str]:
     """The lines of a text file, each and all of bounded size."""
     total = 0
     number = 0
@@ -158,36 +184,36 @@ def _lines(file: TextIO, path: Path) -> Iterator[str]:
         number += 1
         if len(line) > LONGEST_LINE:
             raise UserError(
-                f"{path}, line {number} has more than {LONGEST_LINE:,} characters; expected a "
+                f"{where}, line {number} has more than {LONGEST_LINE:,} characters; expected a "
                 "table with a row a line"
             )
         total += len(line)
         if total > LARGEST_TABLE:
             raise UserError(
-                f"{path} holds more than {LARGEST_TABLE:,} characters; expected a smaller table"
+                f"{where} holds more than {LARGEST_TABLE:,} characters; expected a smaller table"
             )
         yield line
 
 
-def _check_cells(path: Path, rows: int, columns: int) -> None:
+def _check_cells(where: str, rows: int, columns: int) -> None:
     if rows * columns > MOST_CELLS:
         raise UserError(
-            f"{path} has {columns:,} columns and at least {rows:,} rows; expected at most "
+            f"{where} has {columns:,} columns and at least {rows:,} rows; expected at most "
             f"{MOST_CELLS:,} cells"
         )
 
 
-def _read_parquet(file: IO[bytes], path: Path) -> pd.DataFrame:
+def _read_parquet(file: IO[bytes], where: str) -> pd.DataFrame:
     parquet = pq.ParquetFile(file)
     claimed = parquet.metadata
-    _check_cells(path, claimed.num_rows, claimed.num_columns)
+    _check_cells(where, claimed.num_rows, claimed.num_columns)
     batches, size = [], 0
     # in small pieces: a few bytes of a dictionary can stand for a long text in every row
     for batch in parquet.iter_batches(batch_size=PARQUET_ROWS):
         size += batch.nbytes
         if size > LARGEST_TABLE:
             raise UserError(
-                f"{path} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table"
+                f"{where} holds more than {LARGEST_TABLE:,} bytes; expected a smaller table"
             )
         batch.validate(
             full=True
@@ -198,11 +224,11 @@ def _read_parquet(file: IO[bytes], path: Path) -> pd.DataFrame:
 
 
 def _read_delimited(
-    file: TextIO, path: Path, header: bool, delimiter: str, quotes: bool
+    file: TextIO, where: str, header: bool, delimiter: str, quotes: bool
 ) -> pd.DataFrame:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(_lines(file, path), delimiter=delimiter, quoting=quoting, strict=quotes)
+    reader = csv.reader(_lines(file, where), delimiter=delimiter, quoting=quoting, strict=quotes)
     rows: list[list[str]] = []
     lines: list[int] = []
     width = 0
@@ -213,11 +239,11 @@ def _read_delimited(
                 rows.append(row)
                 lines.append(start)
                 width = max(width, len(row))
-                _check_cells(path, len(rows), width)
+                _check_cells(where, len(rows), width)
             start = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {start}: {error}; where quotes are plain characters, set "
+            f"{where}, line {start}: {error}; where quotes are plain characters, set "
             "data.quotes to false"
         ) from None
     if not rows:
@@ -227,17 +253,20 @@ def _read_delimited(
         names, line = rows.pop(0), lines.pop(0)
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{path}, line {line}: a column name occurs twice: {twice[:80]!r}")
+            raise UserError(
+                f"{where}, line {line}: a column name occurs twice: {twice[:80]!r}; if the line is "
+                "a row and not the names of columns, set data.header=false"
+            )
     names += [str(number) for number in range(len(names), width)]
     filled = [[*row, *[None] * (len(names) - len(row))] for row in rows]
     return pd.DataFrame(filled, index=_index(lines), columns=names, dtype=object)
 
 
-def _read_json_lines(file: TextIO, path: Path) -> pd.DataFrame:
+def _read_json_lines(file: TextIO, where: str) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     lines: list[int] = []
     names: set[str] = set()
-    for number, line in enumerate(_lines(file, path), start=1):
+    for number, line in enumerate(_lines(file, where), start=1):
         if not line.strip():
             continue
         try:
@@ -246,15 +275,15 @@ def _read_json_lines(file: TextIO, path: Path) -> pd.DataFrame:
             ValueError,
             RecursionError,
         ) as error:  # no JSON, a number of thousands of digits, endless nesting
-            raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+            raise UserError(f"{where}, line {number}: not JSON: {error}") from None
         if not isinstance(record, dict):
             raise UserError(
-                f"{path}, line {number}: found {line.strip()[:80]!r}; expected a JSON object"
+                f"{where}, line {number}: found {line.strip()[:80]!r}; expected a JSON object"
             )
         records.append(record)
         lines.append(number)
         names.update(record)
-        _check_cells(path, len(records), len(names))
+        _check_cells(where, len(records), len(names))
     table = pd.DataFrame.from_records(records)
     return table if table.empty else table.set_axis(_index(lines))
 

@@ -64,7 +64,7 @@ class EncodedRetrievalEvaluator(SparseInformationRetrievalEvaluator):
 
 def retrieval(model: SparseEncoder, pairs: Pairs, encoded: EncodedSentences) -> Retrieval | None:
     """Search among the distinct sentences of `pairs` with every sentence that has a relevant
-    partner.
+    partner. Two spellings of a sentence (`Pairs.spelled_alike`) are one.
 
     Args:
         model: whose vectors they are.
@@ -76,6 +76,7 @@ def retrieval(model: SparseEncoder, pairs: Pairs, encoded: EncodedSentences) -> 
         `SparseInformationRetrievalEvaluator` with cosine; None where no pair of different sentences
         has a score of at least `RELEVANT`.
     """
+    pairs = pairs.spelled_alike()
     partners = relevant_partners(pairs)
     if not partners:
         return None

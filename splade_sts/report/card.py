@@ -2,8 +2,6 @@
 may be used.
 """
 
-from typing import Any
-
 from splade_sts import layout
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.model.card import hub_card
@@ -19,7 +17,7 @@ def model_card(comparison: Comparison, setting: Setting) -> str:
         title="Fine-tuned SPLADE model",
         license=setting.base["license"],
         base_model=setting.base["source"],
-        dataset=setting.provenance["source"],
+        dataset=setting.provenance.source,
         body="\n\n".join(
             [
                 _origin(setting),
@@ -44,17 +42,17 @@ def _selection(setting: Setting) -> str:
 
 def _origin(setting: Setting) -> str:
     base, data = setting.base, setting.provenance
-    made = f"`{base['source']}`{_revision(base)}"
+    made = f"`{base['source']}`{_revision(base['revision'])}"
     if base["converted_to_active_dims"]:
         made += (
             f", a dense encoder, converted without training to {base['converted_to_active_dims']} "
             "active dimensions on average,"
         )
-    return f"{made} fine-tuned on `{data['source']}`{_revision(data)} with SpladeLoss."
+    return f"{made} fine-tuned on `{data.source}`{_revision(data.revision)} with SpladeLoss."
 
 
-def _revision(facts: dict[str, Any]) -> str:
-    return f" (revision {one_line(facts['revision'])})" if facts["revision"] else ""
+def _revision(revision: str | None) -> str:
+    return f" (revision {one_line(revision)})" if revision else ""
 
 
 def _results(comparison: Comparison) -> str:

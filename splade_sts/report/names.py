@@ -21,6 +21,7 @@ MODELS = {"base": "base", "finetuned": "fine-tuned"}
 CONTROLS = {
     "jaccard": "word overlap (Jaccard)",
     "tfidf": "TF-IDF cosine",
+    "char_tfidf": "TF-IDF cosine of characters",
     "bm25": "BM25",
     "dense": "dense model",
 }

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from splade_sts.data.provenance import Provenance
+
 # Parameters of a data source's kind: what only files have, and what only files of the user have.
 OF_THE_HUB = ("data.revision",)
 OF_OWN_FILES = ("data.path", "data.files.", "data.header", "data.delimiter", "data.quotes")
@@ -16,7 +18,7 @@ class Setting:
     Attributes:
         base: content of models/base.json.
         data: content of evidence/data.json.
-        provenance: content of data/raw/provenance.json.
+        provenance: where the data came from.
         training: content of evidence/train.json.
         params: parameters under their dotted names.
         score_range: lowest and highest score of the source.
@@ -24,7 +26,7 @@ class Setting:
 
     base: dict[str, Any]
     data: dict[str, Any]
-    provenance: dict[str, Any]
+    provenance: Provenance
     training: dict[str, Any]
     params: dict[str, Any]
     score_range: tuple[float, float]
@@ -32,10 +34,11 @@ class Setting:
     def summary(self) -> dict[str, str]:
         """A line each on the model, the data and the training."""
         rows = ", ".join(f"{split} {found['rows']}" for split, found in self.data["splits"].items())
-        base = f"{origin(self.base)}{self._conversion()}; licence {self.base['license']}"
+        base, data = self.base, self.provenance
+        model = f"{origin(base['source'], base['revision'])}{self._conversion()}"
         return {
-            "base model": base,
-            "data": f"{origin(self.provenance)}; pairs: {rows}",
+            "base model": f"{model}; licence {base['license']}",
+            "data": f"{origin(data.source, data.revision)}; pairs: {rows}",
             "training": f"{self._training()}; {self._kept()}",
         }
 
@@ -57,12 +60,12 @@ class Setting:
 
     def parameters(self) -> dict[str, str]:
         """The parameters that were used, with their values as YAML writes them."""
-        unused = list(OF_THE_HUB if self.provenance["revision"] is None else OF_OWN_FILES)
+        unused = list(OF_THE_HUB if self.provenance.revision is None else OF_OWN_FILES)
         if self.params["data.source"] == "sample":
             unused += OF_OWN_FILES
         if self.base["revision"] is None:
             unused.append("base_model.revision")
-        if self.params["controls.dense_model"] is None:
+        if not self.params["controls.dense_model"]:
             unused.append("controls.dense_revision")
         return {
             name: yaml_word(value)
@@ -76,10 +79,9 @@ class Setting:
         return f"{low + score * (high - low):.3g} of {high:g}"
 
 
-def origin(facts: dict[str, Any]) -> str:
+def origin(source: str, revision: str | None) -> str:
     """Source and revision, where it has one."""
-    at = f" at {facts['revision'][:12]}" if facts["revision"] else ""
-    return f"{facts['source']}{at}"
+    return f"{source} at {revision[:12]}" if revision else source
 
 
 def yaml_word(value: Any) -> str:

@@ -28,17 +28,18 @@ def verdict(comparison: Comparison) -> str:
         cost = "the same number of active dims"
     else:
         cost = f"{abs(more):.1f} {'more' if more > 0 else 'fewer'} active dims"
-    size = "" if test.reference is None else f"; {_against(test.reference)}"
+    dense = f"the dense encoder{' it was made from' if comparison.dense_is_parent else ''}"
+    size = "" if test.reference is None else f"; {_against(test.reference, dense)}"
     return (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
         f"({gain.value:+.4f} [{interval}], {p}), with {cost} per sentence ({dims:.1f}){size}."
     )
 
 
-def _against(reference: ControlResult) -> str:
+def _against(reference: ControlResult, dense: str) -> str:
     """How far the fine-tuned model is from a reference."""
     found, value = reference.spearman_gain, f"{reference.spearman.value:.4f}"
-    name = "the dense encoder" if reference.name == DENSE else names.CONTROLS[reference.name]
+    name = dense if reference.name == DENSE else names.CONTROLS[reference.name]
     if found.low <= 0 <= found.high:
         interval = ", ".join(names.ends(found, "+"))
         return (

@@ -51,7 +51,7 @@ def test_outputs(project, monkeypatch):
             assert whole == pytest.approx(evaluation.splits[split].metrics.spearman, abs=1e-6)
     for split in layout.HELD_OUT:
         controls = comparison["splits"][split]["controls"]
-        assert {found["name"] for found in controls} == {"jaccard", "tfidf", "bm25"}
+        assert {found["name"] for found in controls} == {"jaccard", "tfidf", "char_tfidf", "bm25"}
         for found in controls:
             spearman = read_json(layout.metrics("controls"))[split][found["name"]]
             assert found["spearman"]["value"] == pytest.approx(spearman)

@@ -13,6 +13,7 @@ from splade_sts.comparison.statistics import Bootstrap, correlation
 from splade_sts.controls.lexical import overlap
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.provenance import Provenance
 from splade_sts.evaluation.results import Cost, Metrics, Predictions, Retrieval, SplitEvaluation
 from splade_sts.report.setting import Setting
 from splade_sts.training.curves import TrainingPoint, ValidationPoint
@@ -155,7 +156,7 @@ def making(**base: object) -> Setting:
     return Setting(
         base={**source, **base},
         data={"splits": {"test": split}, "shared_pairs": {"train_test": 2}},
-        provenance={"source": "c/d", "revision": "e" * 40},
+        provenance=Provenance("c/d", "e" * 40, {}),
         training={"precision": "fp32", "steps": 4, "best_step": 2},
         params=params,
         score_range=(0.0, 5.0),

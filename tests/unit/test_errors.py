@@ -4,7 +4,14 @@ import errno
 
 import pytest
 
-from splade_sts.errors import SECRETS, disk_problem, memory_problem, without_secrets
+from splade_sts.errors import (
+    SECRETS,
+    disk_problem,
+    memory_problem,
+    shown,
+    without_commands,
+    without_secrets,
+)
 
 
 def test_secrets_are_taken_out(monkeypatch):
@@ -26,6 +33,18 @@ def test_every_secret_variable(monkeypatch, name):
     assert without_secrets("text") == "text"
     monkeypatch.setenv(name, "ex")
     assert without_secrets("text") == "t…t"
+
+
+def test_what_a_terminal_would_obey():
+    """Controls and marks of direction stand as escapes; lines, tabs and letters stay."""
+    text = "\x1b[2J\x07 a\rb\x9b1m\u202ec\u2066\nd\te é 日 \u200d"
+    assert without_commands(text) == ("\\x1b[2J\\x07 a\\rb\\x9b1m\\u202ec\\u2066\nd\te é 日 \u200d")
+
+
+def test_names_of_files():
+    """In one line, printable, also where bytes are no UTF-8."""
+    assert shown("données 日.csv") == "données 日.csv"
+    assert shown("\x1b[2J\n\u202e\udcff") == "\\x1b[2J\\n\\u202e\\udcff"
 
 
 @pytest.mark.parametrize(

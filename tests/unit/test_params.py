@@ -108,6 +108,11 @@ def test_unknown_key(changes, expected):
         ({"data__header": "yes"}, "data.header: found 'yes'; "),
         ({"data__files__train": ["a.csv"]}, "data.files.train: found ['a.csv']; "),
         ({"data__delimiter": ","}, "data.delimiter: found ','; input should be 'comma', 'tab' or "),
+        (
+            {"data__on_leak": "drop"},
+            "data.on_leak: found 'drop'; input should be 'keep', 'drop_from",
+        ),
+        ({"controls__dense_model": True}, "controls.dense_model: found True; "),
         ({"data__on_bad_row": "skip"}, "data.on_bad_row: found 'skip'; input should be 'stop' or"),
         ({"data__columns__score": 1.5}, "data.columns.score: found 1.5; "),
         ({"base_model__max_seq_length": 4}, "base_model.max_seq_length: found 4"),
@@ -152,6 +157,10 @@ def test_all_problems_at_once():
     [
         ([5, 0], "score_range is [5.0, 0.0]; expected [lowest, highest] with lowest < highest"),
         ([1, 1], "lowest < highest"),
+        (
+            [-1e308, 1e308],
+            "score_range is [-1e+308, 1e+308]; highest - lowest is more than a number",
+        ),
         ([0], "data.score_range: found [0]"),
         ([0, 1, 2], "data.score_range: found [0, 1, 2]"),
         ([0, "five"], "data.score_range.1: found 'five'"),
@@ -191,11 +200,13 @@ def test_unknown_source():
     assert "unknown source 'a/b/c'; expected sample, local" in found
 
 
-@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a`b", "a|b", "a\nb", ""])
-@pytest.mark.parametrize("section", ["data", "base_model"])
-def test_names_hold_no_markup(section, name):
-    """What names a data set or a model ends in model cards and reports."""
-    assert f"{section}.source: found" in message(content(**{f"{section}__source": name}))
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>", "a`b", "a|b", "a\nb", "\x9b2J", ""]
+)
+@pytest.mark.parametrize("key", ["data.source", "base_model.source", "controls.dense_model"])
+def test_names_hold_no_markup(key, name):
+    """What names a data set or a model ends in model cards, reports and terminals."""
+    assert f"{key}: found" in message(content(**{key.replace(".", "__"): name}))
 
 
 def test_missing_file(tmp_path):

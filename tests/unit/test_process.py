@@ -34,6 +34,8 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (UserError("x is 1; expected 2"), "error: x is 1; expected 2"),
         (UserError(f"http://me:{SECRET}@h"), "error: http://…@h"),
+        (UserError("\x1b[2Jno\n  a\x9bb"), "error: \\x1b[2Jno\n  a\\x9bb"),
+        (OSError(errno.ENOSPC, "\x1b[2J"), "error: [Errno 28] \\x1b[2J"),
         (caused(UserError("it failed"), MemoryError()), "error: it failed: not enough memory ("),
         (OSError(errno.ENOSPC, "No space left on device"), "error: [Errno 28] No space left"),
         (MemoryError("7 GiB"), "error: not enough memory (7 GiB)"),
@@ -48,11 +50,12 @@ def test_what_the_user_can_mend(error, said):
 
 
 def test_a_bug(monkeypatch):
-    """It ends with its traceback, which names no secret."""
+    """It ends with its traceback, which names no secret and commands no terminal."""
     monkeypatch.setenv("HF_TOKEN", SECRET)
     with pytest.raises(SystemExit) as ended:
-        run_command(raising(RuntimeError(f"GET http://me:{SECRET}@host/ with {SECRET}")))
+        run_command(raising(RuntimeError(f"GET http://me:{SECRET}@host/ with {SECRET}\x1b[2J")))
     said = str(ended.value.code)
+    assert "\x1b" not in said
     assert said.startswith("Traceback")
     assert "RuntimeError: GET http://…@host/ with …" in said
     assert SECRET not in said

@@ -1,4 +1,4 @@
-"""Words alone: overlap, TF-IDF and BM25."""
+"""Words and characters alone: overlap, TF-IDF and BM25."""
 
 import math
 
@@ -50,6 +50,22 @@ def test_tfidf_is_scikit_learns():
     assert tfidf.scores(made(("the dog", "dog the")))[0] == pytest.approx(1)
 
 
+def test_tfidf_of_characters():
+    """Runs of 2 to 5 characters within words: word forms have much in common; runs that train lacks
+    count nothing.
+    """
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    first, second = vectorizer.fit(TRAIN.sentences).transform(["birds fly", "a bird flies"])
+    tfidf = TfIdf(TRAIN.sentences, characters=True)
+    pairs = made(("birds fly", "a bird flies"), ("BIRDS", "birds"), ("qqq", "qqq"), ("cat", "fish"))
+    found = tfidf.scores(pairs)
+    assert found[0] == pytest.approx((first @ second.T).sum())
+    assert TfIdf(TRAIN.sentences).scores(pairs)[0] == 0 < 0.3 < found[0]
+    assert found[1:] == pytest.approx([1, 0, 0])
+    assert "cat" in tfidf.vectorizer.vocabulary_
+    assert max(map(len, tfidf.vectorizer.vocabulary_)) == 5
+
+
 def test_bm25_by_hand():
     """One shared word, computed from the formula: N = 6 sentences, "cat" in 2 of them, mean length
     21 / 6.
@@ -93,7 +109,7 @@ def test_statistics_come_from_train_alone():
     """What else is in a split does not change the score of a pair."""
     pair, other = ("the cat ran", "a cat sat"), ("cat cat cat", "ran")
     controls = fit(TRAIN)
-    assert list(controls) == ["jaccard", "tfidf", "bm25"]
+    assert list(controls) == ["jaccard", "tfidf", "char_tfidf", "bm25"]
     for scores in controls.values():
         assert scores(made(pair))[0] == scores(made(pair, *[other] * 20))[0]
 

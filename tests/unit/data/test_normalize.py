@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from splade_sts.data.normalize import INVISIBLE, BadRow, listing, normalize_split
 from splade_sts.data.pairs import MINIMUM_PAIRS, Pairs
+from splade_sts.data.tables import read_table
 from splade_sts.errors import UserError
 from splade_sts.params import ColumnsParams
 
@@ -174,6 +175,66 @@ def test_missing_column(column):
     assert f"own/train.csv: {expected}" in text
     assert "data.columns.score" in text
     assert "from 0 to 2" in text
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({"sentence2": "sentence1"}, "data.columns.sentence1 and data.columns.sentence2 are one"),
+        ({"sentence2": 0}, "data.columns.sentence1 and data.columns.sentence2 are one column"),
+        ({"score": "sentence2"}, "data.columns.sentence2 and data.columns.score are one column"),
+        ({"genre": 1}, "data.columns.sentence2 and data.columns.genre are one column, 'sentence2'"),
+    ],
+)
+def test_two_fields_in_one_column(places, expected):
+    """By name, by number, or by both."""
+    assert f"own/train.csv: {expected}" in refused(table(("a", "b")), **places)
+
+
+TEXT_FILE = "sentence1\tsentence2\tscore\nA man, a dog, a cat.\tb; c; d.\t4.2\nx\ty\t1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options", "hint"),
+    [
+        ("a.csv", TEXT_FILE, {}, "Set data.delimiter=tab if"),
+        ("a.csv", TEXT_FILE.replace("; ", " ").replace("\t", ";"), {}, "Set data.delimiter=semi"),
+        ("a.tsv", "sentence1,sentence2,score\na,b,1\n", {}, "Set data.delimiter=comma if"),
+        ("a.csv", "a\tb\t1\nc\td\t2\n", {"header": False}, "Set data.delimiter=tab if"),
+        (
+            "a.tsv",
+            TEXT_FILE.split("\n", 1)[1],
+            {},
+            "Set data.header=false if the first line is a row",
+        ),
+        ("a.csv", "a man,a dog,5\nb,c,1\n", {}, "Set data.header=false if the first line is a row"),
+        ("a.csv", "text,other\nA man; a dog; b,b\n", {}, ""),
+        ("a.jsonl", '{"text": "a, b, c", "other": 4}\n', {}, ""),
+    ],
+)
+def test_how_the_file_may_have_been_meant(tmp_path, name, text, options, hint):
+    """Where a column is missing because of it, the parameter is named; the rest of the message is
+    as ever.
+    """
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    raw = read_table(tmp_path / name, **options)
+    said = refused(raw, sentence1="sentence1", sentence2="no such")
+    assert "Set data.columns.sentence" in said
+    assert hint in said
+    assert ("data.delimiter" in said or "data.header" in said) == bool(hint)
+
+
+def test_a_first_row_that_was_read_as_names(tmp_path):
+    """Columns that are named by their numbers do not miss it: it would be lost without a word."""
+    (tmp_path / "a.csv").write_text("a man,a dog,5\nb,c,1\n")
+    places = {"sentence1": 0, "sentence2": 1, "score": 2}
+    raw = read_table(tmp_path / "a.csv")
+    assert "that of score is '5': set data.header=false" in refused(raw, **places)
+    raw = read_table(tmp_path / "a.csv", header=False)
+    assert normalized(raw, **places).sentence1 == ["a man", "b"]
+    (tmp_path / "a.csv").write_text("first,second,2012\nb,c,1\n")
+    raw = read_table(tmp_path / "a.csv")
+    assert normalized(raw, sentence1=0, sentence2=1, score="2012").sentence1 == ["b"]
 
 
 def visible(text: str) -> bool:

@@ -1,10 +1,14 @@
 """Pairs, which of them are the same, and which sentences another split has seen."""
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from splade_sts.data.pairs import Pairs, drop_leaks, sentence_key, unseen
+from splade_sts.data.pairs import Pairs, check_gold, drop_leaks, sentence_key, unseen
 from splade_sts.errors import UserError
 
 
@@ -58,13 +62,31 @@ def test_same_pairs():
 
 def test_drop_leaks():
     """Only train loses pairs, in either order of the sentences."""
-    kept = drop_leaks(SPLITS)
+    kept = drop_leaks(SPLITS, sentences=False)
     assert (kept["train"].sentence1, kept["train"].sentence2) == (["a", "b", "a"], ["b", "a", "b"])
     assert kept["train"].score.tolist() == [0.0, 0.25, 0.75]
     assert kept["validation"] is SPLITS["validation"]
     assert kept["test"] is SPLITS["test"]
     with pytest.raises(UserError, match="every pair of train"):
-        drop_leaks({**SPLITS, "train": made(("c", "d"))})
+        drop_leaks({**SPLITS, "train": made(("c", "d"))}, sentences=False)
+
+
+def test_drop_sentences():
+    """Every pair of train goes that has a sentence of a held-out split, on either side."""
+    train = made(("a", "b"), ("u", "H\u200b"), ("C ", "v"), ("w", "z"), ("x", "y"))
+    kept = drop_leaks({**SPLITS, "train": train}, sentences=True)
+    assert (kept["train"].sentence1, kept["train"].sentence2) == (["w"], ["z"])
+    assert kept["train"].score.tolist() == [0.75]
+    assert kept["test"] is SPLITS["test"]
+    with pytest.raises(UserError, match="drop_sentences_from_train, but every pair of train has"):
+        drop_leaks({**SPLITS, "train": made(("c", "u"), ("u", "a"))}, sentences=True)
+
+
+def test_drop_leaks_of_another_spelling():
+    """A pair is the same where its sentences are: (`A  cat.`, `B`) and (`b`, `a cat.`)."""
+    held_out = made(("b", "a cat."))
+    splits = {"train": made(("A  cat.", "B"), ("c", "d")), "validation": held_out, "test": held_out}
+    assert drop_leaks(splits, sentences=False)["train"].sentence1 == ["c"]
 
 
 def test_unseen():
@@ -72,4 +94,79 @@ def test_unseen():
     train = made(("W1  Long ", "never"), ("x", "w3 OTHER"), ("w7 other", "y"))
     pairs = made(*((f"w{number} long", f"w{number} other") for number in range(10)))
     assert unseen(pairs, train).tolist() == [number not in (1, 3, 7) for number in range(10)]
-    assert sentence_key(" A\u00a0 b\n") == "a b"
+
+
+SAME = [
+    (" A\u00a0 b\n", "a b"),
+    ("CAF\u00c9", "cafe\u0301"),
+    ("STRASSE", "stra\u00dfe"),
+    ("a\u200bb", "ab"),  # zero-width space
+    ("a\u200db", "ab"),  # zero-width joiner
+    ("co\u00adop", "coop"),  # soft hyphen
+    ("\ufeffab", "ab"),  # byte order mark
+    ("a\u2060b\u200f", "ab"),  # word joiner, mark of direction
+    ("e\u200b\u0301", "\u00e9"),
+    ("a\x00b", "ab"),
+    ("\u03b1\u0345\u0301", "\u1fb4"),
+]
+
+
+@pytest.mark.parametrize(("text", "other"), SAME, ids=map(str, range(len(SAME))))
+def test_the_same_sentence(text, other):
+    """Unicode forms, case, white space and what nobody sees make no other sentence, anywhere."""
+    assert sentence_key(text) == sentence_key(other)
+    pairs, train = made((text, "x"), ("z", "x")), made(("y", other), ("u", "v"))
+    assert unseen(pairs, train).tolist() == [False, True]
+    assert made((text, "x")).keys == made(("X", other)).keys
+    assert made((text, other), ("x", text)).spelled_alike().sentences == [text, "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "other"), [("a b", "ab"), ("a.", "a"), ("\u00e9", "e"), ("1", "\u00b9"), ("ok", "0k")]
+)
+def test_other_sentences(text, other):
+    """Nothing that is seen is left out."""
+    assert sentence_key(text) != sentence_key(other)
+
+
+@given(st.text())
+def test_a_key_is_its_own_key(text):
+    """And that of every Unicode form of it."""
+    key = sentence_key(text)
+    assert sentence_key(key) == key
+    assert sentence_key(unicodedata.normalize("NFD", text)) == key
+    assert sentence_key(unicodedata.normalize("NFC", text)) == key
+
+
+def gold(*counts: int) -> Pairs:
+    """Pairs of which the first score has so many, the second so many, and so on."""
+    scores = np.repeat(np.linspace(0, 1, len(counts)), counts)
+    return Pairs(["a"] * len(scores), ["b"] * len(scores), scores)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (gold(3, 3, 3), "test has 9 pairs; intervals need at least 10"),
+        (gold(50), "test: all 50 gold scores are 0 (of 0 to 1), which correlate with nothing"),
+        (gold(1, 49), "test: 49 of 50 gold scores are 1 (of 0 to 1), too many for intervals"),
+        (gold(13, 1387), "test: 1387 of 1400 gold scores are 1"),
+        (gold(5, 5), "test: 5 of 10 gold scores are 0"),
+    ],
+)
+def test_gold_that_allows_no_comparison(pairs, expected):
+    """Too few, or (almost) all the same."""
+    with pytest.raises(UserError) as error:
+        check_gold(pairs, "test")
+    assert str(error.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "pairs", [gold(*[1] * 10), gold(10, 10), gold(14, 1386)], ids=["few", "halves", "rare"]
+)
+def test_gold_that_allows_one(pairs):
+    """Hardly a resample holds a single value."""
+    check_gold(pairs, "test")
+    generator = np.random.default_rng(0)
+    drawn = generator.choice(pairs.score, (2000, len(pairs)))
+    assert not (drawn == drawn[:, :1]).all(axis=1).any()

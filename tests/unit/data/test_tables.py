@@ -216,7 +216,65 @@ def test_broken_zip(tmp_path, data):
 def test_zip_of_two_files(tmp_path):
     """Which one is meant is not ours to guess."""
     (tmp_path / "a.csv.zip").write_bytes(zipped(("b.csv", PLAIN["csv"]), ("c.csv", PLAIN["csv"])))
-    refused(tmp_path / "a.csv.zip")
+    assert "holds 2 files; expected one: b.csv, c.csv" in refused(tmp_path / "a.csv.zip")
+
+
+def test_zip_of_many_files(tmp_path):
+    """Their list is bounded."""
+    members = [(f"{number}.csv", b"") for number in range(100)]
+    (tmp_path / "a.csv.zip").write_bytes(zipped(*members))
+    assert refused(tmp_path / "a.csv.zip").endswith("28.csv, 29.csv and more")
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_zip_with_a_folder_first(tmp_path, kind):
+    """As archivers write a file below a folder."""
+    data = zipped(("data/", b""), ("data/deep/", b""), (f"data/deep/t.{kind}", PLAIN[kind]))
+    (tmp_path / f"a.{kind}.zip").write_bytes(data)
+    assert read_table(tmp_path / f"a.{kind}.zip").to_dict("records") == ROWS
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("name", ["zip::a::b", "s3:", "a b%20?#*[x]"])
+def test_names_that_mean_something_elsewhere(tmp_path, name, packing):
+    """A name is a name, no address."""
+    path = tmp_path / name / f"{name}.csv{packing}"
+    path.parent.mkdir()
+    path.write_bytes(PACK[packing](PLAIN["csv"]))
+    assert read_table(path).to_dict("records") == ROWS
+    path.with_name(f"{name}.csv.zip").write_bytes(zipped((f"{name}.csv", PLAIN["csv"])))
+    assert read_table(path.with_name(f"{name}.csv.zip")).to_dict("records") == ROWS
+
+
+ODD_NAMES = ["train-\x1b[2J.csv", "train-\nerror: all is well.csv", "train-\u202evsc.csv"]
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "train-\udcff.csv"])
+def test_names_that_a_terminal_would_obey(tmp_path, name):
+    """In messages they are escaped, in one line, wherever they come from."""
+    path = tmp_path / name
+    path.write_bytes(b"a\n\xff\n")
+    (tmp_path / "train.csv").touch()
+    for call in (
+        lambda: read_table(path),
+        lambda: find_split(tmp_path, "test"),
+        lambda: find_split(tmp_path, "train"),
+        lambda: find_split(path, "train"),
+        lambda: find_split(tmp_path, "train", f"{name}.gz"),
+    ):
+        with pytest.raises(UserError) as error:
+            call()
+        assert str(error.value).isprintable()
+        assert name.encode("unicode_escape").decode() in str(error.value)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_in_an_archive(tmp_path, name):
+    """The same for what an archive says of its files."""
+    (tmp_path / "a.csv.zip").write_bytes(zipped((name, b""), ("b", b"")))
+    said = refused(tmp_path / "a.csv.zip")
+    assert said.isprintable()
+    assert name.encode("unicode_escape").decode() in said
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", PLAIN["parquet"][:-20], b"x" * 200, PLAIN["csv"]])
@@ -253,6 +311,11 @@ def test_empty_file(tmp_path, name, data):
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON"),
         ("a.jsonl", b'{"a": 1}\n\n[1]\n', "line 3: found '[1]'; expected a JSON object"),
         ("a.csv", b"a,b,a\n1,2,3\n", "line 1: a column name occurs twice"),
+        (
+            "a.csv",
+            b"same,same,5\nx,y,3\n",
+            "is a row and not the names of columns, set data.header",
+        ),
         ("a.csv", b"\n\na,b,a\n1,2,3\n", "line 3: a column name occurs twice"),
         ("a.csv", b'a,b\n1,2\n"open,2\n', "line 3"),
         ("a.csv", b'a,b\n"open,2\n3,4\n5,6\n', "line 2"),

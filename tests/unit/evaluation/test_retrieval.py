@@ -66,3 +66,14 @@ def test_nothing_to_find(model, rows):
     """No metrics."""
     encoded = EncodedSentences([], torch.empty(0, 30).to_sparse(), 0.0)
     assert retrieval(model, made(*rows), encoded) is None
+
+
+def test_two_spellings_are_one_sentence(model):
+    """One of them is no partner of the other, nor a document that stands before the partner."""
+    pairs = made(("A cat", "a  cat", 1.0), ("a cat", "cats", 1.0), ("a  cat", "dog", 0.1))
+    names = ["A cat", "cats", "dog"]
+    vectors = torch.zeros(3, 30)
+    vectors[:, 0] = torch.tensor([1.0, 0.5, 0.1])
+    vectors[1, 1], vectors[2, 2] = 0.5, 1.0
+    found = retrieval(model, pairs, EncodedSentences(names, vectors.to_sparse(), 0.0))
+    assert (found.queries, found.documents, found.mrr_at_10) == (2, 3, 1.0)

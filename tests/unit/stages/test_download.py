@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from splade_sts import layout
+from splade_sts.data.provenance import Provenance
 from splade_sts.errors import UserError
 from stages import download
 from tests.support.commands import ROOT
@@ -99,6 +100,13 @@ def test_our_own_data(folder):
     shutil.copytree(ROOT / layout.SAMPLE, layout.SAMPLE)
     write_params(folder, data__source="sample", data__path="nowhere", data__header=False)
     download.main()
-    provenance = json.loads(layout.PROVENANCE.read_text())
-    assert (provenance["source"], provenance["revision"]) == ("sample", None)
+    provenance = Provenance.read()
+    assert (provenance.source, provenance.revision) == ("sample", None)
     assert {"sentence1", "sentence2", "score"} <= set(pd.read_parquet(layout.raw("test")))
+
+
+def test_a_name_that_is_no_text(folder):
+    """It is kept, and shown, with escapes; so a JSON file can hold it."""
+    (folder / "data/own/test-\x1b[2J\udcff.csv").write_bytes(CSV)
+    download.main()
+    assert Provenance.read().splits["test"].file == "test-\\x1b[2J\\udcff.csv"

@@ -13,18 +13,25 @@ from splade_sts.files import read_json
 from stages import calibration, download, normalize
 from tests.support.projects import write_params
 
+HEADER = "sentence1,sentence2,score\n"
+# As many pairs as a comparison needs, with scores that vary.
+HELD_OUT = {
+    "validation": "b,a,4\n" + "".join(f"v{n},w{n},{n / 2}\n" for n in range(9)),
+    "test": "e,f,5\n" + "".join(f"t{n},u{n},{n / 2}\n" for n in range(9)),
+}
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/own").mkdir(parents=True)
-    for split, rows in (("validation", "b,a,4\n"), ("test", "e,f,5\n")):
-        (tmp_path / f"data/own/{split}.csv").write_text("sentence1,sentence2,score\n" + rows)
+    for split, rows in HELD_OUT.items():
+        (tmp_path / f"data/own/{split}.csv").write_text(HEADER + rows)
     return tmp_path
 
 
 def prepare(folder: Path, train: str, **changes: object) -> None:
-    (folder / "data/own/train.csv").write_text("sentence1,sentence2,score\n" + train)
+    (folder / "data/own/train.csv").write_text(HEADER + train)
     write_params(folder, **changes)
     download.main()
 
@@ -70,7 +77,7 @@ def test_bad_rows_are_dropped(folder, capsys):
     assert "train: 12 of 24 rows left out as bad:\n  line 3: sentence2 is ''; expected text" in said
     assert "\n  line 17: score is '7'; expected a number from 0 to 5" in said
     assert "\n  and 2 more\n" in said
-    assert "test: 1 pairs" in said
+    assert "test: 10 pairs" in said
     assert "test: 0 of" not in said
     splits = read_json(layout.evidence("data"))["splits"]
     assert [split["bad_rows"] for split in splits.values()] == [12, 0, 0]
@@ -89,20 +96,49 @@ def test_too_few_rows_are_left(folder):
     assert not Path("evidence").exists()
 
 
-@pytest.mark.parametrize(("on_leak", "kept"), [("keep", 2), ("drop_from_train", 1)])
-def test_what_it_writes(folder, on_leak, kept):
+@pytest.mark.parametrize(
+    ("on_leak", "kept"), [("keep", 3), ("drop_from_train", 2), ("drop_sentences_from_train", 1)]
+)
+def test_what_it_writes(folder, capsys, on_leak, kept):
     """Pairs, what is known of them, and what a conversion looks at; leaks dropped where that is
-    wanted.
+    wanted, and counted.
     """
-    prepare(folder, "a,b,1\nc,d,2.5\n", data__on_leak=on_leak)
+    prepare(folder, "a,b,1\nE ,x,2\nc,d,2.5\n", data__on_leak=on_leak)
+    capsys.readouterr()
     normalize.main()
     train, validation = (Pairs.read(layout.normalized(split)) for split in ("train", "validation"))
-    assert train.table().to_numpy().tolist() == [["a", "b", 0.2], ["c", "d", 0.5]][-kept:]
-    assert validation.table().to_numpy().tolist() == [["b", "a", 0.8]]
-    assert read_json(layout.evidence("data"))["splits"]["train"]["dropped"] == 2 - kept
-    assert read_json(layout.metrics("data"))["rows"] == {"train": kept, "validation": 1, "test": 1}
+    expected = [["a", "b", 0.2], ["E", "x", 0.4], ["c", "d", 0.5]]
+    assert train.table().to_numpy().tolist() == expected[-kept:]
+    assert validation.table().to_numpy().tolist()[0] == ["b", "a", 0.8]
+    evidence = read_json(layout.evidence("data"))
+    assert evidence["splits"]["train"]["dropped"] == 3 - kept
+    left = {"keep": [1, 2], "drop_from_train": [0, 1], "drop_sentences_from_train": [0, 0]}
+    assert list(evidence["leaks"].values()) == left[on_leak]
+    said = f"train: {3 - kept} of 3 pairs left out by data.on_leak={on_leak}\n"
+    assert (said in capsys.readouterr().out) == (on_leak != "keep")
+    rows = read_json(layout.metrics("data"))["rows"]
+    assert rows == {"train": kept, "validation": 10, "test": 10}
     calibration.main()
-    assert read_sentences() == (["a", "c", "b", "d"] if kept == 2 else ["c", "d"])
+    sentences = [["c", "d"], ["E", "c", "x", "d"], ["a", "E", "c", "b", "x", "d"]]
+    assert read_sentences() == sentences[kept - 1]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("a,b,1\n" * 9, "has 9 pairs; intervals need at least 10"),
+        ("a,b,1\n" * 30, "all 30 gold scores are 0.2"),
+        ("a,b,1\n" * 30 + "c,d,2\n", "30 of 31 gold scores are 0.2"),
+    ],
+)
+def test_gold_scores_that_say_nothing(folder, split, rows, expected):
+    """That is said here, before anything is trained, and nothing is written."""
+    (folder / f"data/own/{split}.csv").write_text(HEADER + rows)
+    prepare(folder, GOOD)
+    with pytest.raises(UserError, match=f"^{split}:? {expected}"):
+        normalize.main()
+    assert not layout.NORMALIZED.exists()
 
 
 def test_nothing_to_calibrate(folder):
