@@ -151,17 +151,24 @@ def note(
         report: the path of the report among the run's artifacts; None where there is none.
     """
     parts = [verdict] if verdict else []
-    if changed:
-        changes = [
-            f"`{name}` {_shown(now)} instead of {_shown(before)}"
-            for name, (now, before) in changed.items()
-        ]
-        parts.append(f"Changed from the committed parameters: {', '.join(changes)}.")
-    elif changed is not None:
-        parts.append("The parameters are the committed ones.")
+    if changed is not None:
+        parts.append(changes(changed, "`"))
     if report:
         parts.append(f"The report is the artifact `{report}`.")
     return "\n\n".join(parts)
+
+
+def changes(changed: dict[str, tuple[Any, Any]], quote: str = "") -> str:
+    """A sentence on `splade_sts.runs.place.changed_params`; `quote` stands around names and
+    values.
+    """
+    if not changed:
+        return "The parameters are the committed ones."
+    said = []
+    for name, values in changed.items():
+        what, now, before = (f"{quote}{text}{quote}" for text in (name, *map(_shown, values)))
+        said.append(f"{what} {now} instead of {before}")
+    return f"Changed from the committed parameters: {', '.join(said)}."
 
 
 def same_results(note: str, name: str) -> str:
@@ -170,7 +177,7 @@ def same_results(note: str, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def experiment_tags() -> dict[str, str]:
