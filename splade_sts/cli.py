@@ -190,11 +190,14 @@ def ui(arguments: argparse.Namespace) -> None:
         "--port",
         str(arguments.port),
     ]
-    stores = {
+    hosts = [f"{name}:{arguments.port}" for name in ("127.0.0.1", "localhost")]
+    options = {
+        "--allowed-hosts": ",".join(hosts),
+        "--cors-allowed-origins": ",".join(f"http://{host}" for host in hosts),
         "--backend-store-uri": tracking_uri(root),
         "--default-artifact-root": (root / layout.MLFLOW_ARTIFACTS).as_uri(),
     }
-    os.execv(sys.executable, [*server, *(word for option in stores.items() for word in option)])
+    os.execv(sys.executable, [*server, *(word for option in options.items() for word in option)])
 
 
 def check_port(port: int) -> None:

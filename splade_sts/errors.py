@@ -24,6 +24,9 @@ NO_MEMORY = (
 # What a terminal takes for commands, or for another direction of reading; line breaks and tabs are
 # neither.
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Before the host of a URL. A password may hold `/` and `@`, though it should not: where there is a
+# colon, everything up to the last `@` is taken for one.
+CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s'\"@]*:[^\s'\"]*|[^/\s'\"]*)@")
 # Environment variables whose values are secret.
 SECRETS = (
     "HF_TOKEN",
@@ -46,7 +49,7 @@ def without_secrets(text: str) -> str:
     for name in SECRETS:
         if value := os.environ.get(name):
             text = text.replace(value, "…")
-    return re.sub(r"(?<=://)[^/\s'\"]*@", "…@", text)
+    return CREDENTIALS.sub("…@", text)
 
 
 def without_commands(text: str) -> str:

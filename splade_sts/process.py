@@ -1,5 +1,6 @@
 """How a process of ours ends, and what a stage makes sure of before it starts."""
 
+import io
 import re
 import sys
 import traceback
@@ -26,6 +27,9 @@ def run_command(main: Callable[[], None]) -> None:
     Other exceptions are bugs and end with their traceback. Nothing printed holds a secret, or
     anything that a terminal would obey.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no Unicode gets escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:

@@ -6,8 +6,10 @@ This module imports MLflow: call `splade_sts.tracking.start.start_mlflow` before
 
 import json
 import os
+import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +21,10 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DatabaseError
 
 from splade_sts import layout
+from splade_sts.errors import UserError
 from splade_sts.locks import locked
 from splade_sts.runs.record import Dataset, Record
 from splade_sts.tracking import view
@@ -38,12 +42,15 @@ from splade_sts.training.curves import Point
 BATCH = 1000  # most metrics that MLflow takes in one request
 TAG_LENGTH = 5000
 BUSY = "another process makes the MLflow database (process {pid}); waiting for it"
+PATIENCE = 120.0  # seconds: making the database takes three
 LOADER = Path(__file__).with_name("logged_model.py")
 
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite database at the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / layout.MLFLOW_DATABASE}"
+    # SQLAlchemy reads these two as its own. MLflow makes an empty folder of the name as it stands.
+    path = str(root / layout.MLFLOW_DATABASE).replace("%", "%25").replace("?", "%3F")
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{path}"
 
 
 def param_entities(params: dict[str, Any]) -> list[Param]:
@@ -85,6 +92,8 @@ class Store:
 
         Raises:
             MlflowException: the store cannot be reached or is no MLflow store.
+            UserError: the project's database is broken, or is being made by another process for
+                too long.
         """
         uri = tracking_uri(root)
         mlflow.set_tracking_uri(uri)
@@ -92,7 +101,7 @@ class Store:
             client = MlflowClient(uri)
             return cls(client, _experiment(client, experiment, None), root)
         # processes that make one new database at the same time would break each other
-        with locked(root / f"{layout.MLFLOW_DATABASE}.lock", BUSY):
+        with locked(root / f"{layout.MLFLOW_DATABASE}.lock", BUSY, PATIENCE), _database(root):
             client = MlflowClient(uri)
             return cls(
                 client,
@@ -164,7 +173,7 @@ class Store:
                     **record.tags,
                     TRAINING_TAG: record.training_id,
                     RECORD_TAG: record.id,
-                    **({MISSING_TAG: ", ".join(record.missing)} if record.missing else {}),
+                    **_missing_tag(record),
                 }
             ),
         )
@@ -293,6 +302,38 @@ class Store:
             self.client.log_batch(run_id, tags=tag_entities(end["tags"]))
             self.client.set_terminated(run_id, status=end["status"])
             left.unlink(missing_ok=True)
+
+
+def _missing_tag(record: Record) -> dict[str, str]:
+    return {MISSING_TAG: ", ".join(record.missing)} if record.missing else {}
+
+
+@contextmanager
+def _database(root: Path) -> Iterator[None]:
+    """Say what to do about a database that cannot be opened.
+
+    Raises:
+        UserError: it is no database.
+    """
+    path = root / layout.MLFLOW_DATABASE
+    try:
+        yield
+    except (DatabaseError, MlflowException) as error:
+        if not path.is_file() or is_database(path):
+            raise
+        raise UserError(
+            f"{path} is no database any more; move it away, then run python -m splade_sts sync, "
+            "which writes it anew from DVC and Git"
+        ) from error
+
+
+def is_database(path: Path) -> bool:
+    """Whether SQLite can read a file in full."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return bool(database.execute("PRAGMA quick_check").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _is_complete(run: Run) -> bool:

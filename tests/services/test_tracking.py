@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import requests
 
 from splade_sts.errors import UserError
+from splade_sts.runs.place import commit_tags
 from splade_sts.tracking.register import register
 from splade_sts.tracking.start import start_mlflow
 from splade_sts.tracking.sync import shown_tags, sync
@@ -371,9 +373,18 @@ def test_models_that_are_not_registered(tmp_path: Path, monkeypatch: pytest.Monk
             register(name, EXPERIMENT)
 
 
+# Names that a page elsewhere may give to this machine (DNS rebinding).
+STRANGERS = (
+    "192.168.evil.example",
+    "10.evil.example:5000",
+    "localhost.evil.example",
+    "evil.example",
+)
+
+
 def test_the_ui_listens_on_loopback_only(workspace: Path) -> None:
     """Every socket that `python -m splade_sts ui` and its children open is on 127.0.0.1; a second
-    one says that the port is taken.
+    one says that the port is taken. It answers to these names alone.
     """
     write_run(workspace)
     port = free_port()
@@ -405,6 +416,19 @@ def test_the_ui_listens_on_loopback_only(workspace: Path) -> None:
         ]
         assert port in {address.port for address in listening}
         assert {address.ip for address in listening} == {"127.0.0.1"}
+        answers = {
+            host: requests.get(
+                f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search?max_results=1",
+                headers={"Host": host},
+                timeout=30,
+            ).status_code
+            for host in (f"localhost:{port}", f"127.0.0.1:{port}", *STRANGERS)
+        }
+        assert answers == {
+            f"localhost:{port}": 200,
+            f"127.0.0.1:{port}": 200,
+            **dict.fromkeys(STRANGERS, 403),
+        }
         second = run(command, workspace, check=False, PYTHONPATH=str(ROOT))
         assert second.returncode == 1
         assert f"port {port} of 127.0.0.1 cannot be used" in second.stderr
@@ -468,3 +492,32 @@ def test_postgresql(workspace: Path, tmp_path: Path) -> None:
             [*become, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"],
             capture_output=True,
         )
+
+
+@pytest.mark.parametrize("name", ["50% off", "a#b c", "%20", "what?x=1", "ünïcode"])
+def test_a_folder_with_any_name(tmp_path: Path, monkeypatch, name: str) -> None:
+    """The database and the artifacts lie in it, and come back."""
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_run(folder)
+    store = open_store(folder)
+    done = store.write(run_record(), "first", commit_tags("c" * 40))
+    assert (folder / "mlflow.db").is_file()
+    kept = list((folder / "mlartifacts").rglob("comparison.html"))
+    assert len(kept) == 1
+    assert store.client.list_artifacts(done.run_id)
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents
+    ]
+
+
+@pytest.mark.parametrize("damage", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_broken_database(tmp_path: Path, damage: bytes) -> None:
+    """One message that says what to do; the file stays."""
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(damage)
+    with pytest.raises(UserError, match="is no database any more; move it away, then run"):
+        open_store(tmp_path)
+    assert path.read_bytes() == damage

@@ -14,6 +14,13 @@ from splade_sts.errors import (
 )
 
 
+@pytest.mark.parametrize("password", ["a/b", "a@b/c", "a/@/b", "a:b", "%2F"])
+def test_passwords_that_should_have_been_quoted(password):
+    """Nothing of them is left."""
+    text = f"cannot reach https://me:{password}@host.example/x, try later"
+    assert without_secrets(text) == "cannot reach https://…@host.example/x, try later"
+
+
 def test_secrets_are_taken_out(monkeypatch):
     """Credentials in URLs and the values of the environment variables that hold them."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from splade_sts.errors import UserError
 from splade_sts.locks import locked
 from tests.support.commands import ROOT
 
@@ -56,3 +57,16 @@ def test_it_is_free_afterwards(tmp_path):
         lock.unlink()
     with locked(lock, None):
         pass
+
+
+def test_patience_ends(tmp_path):
+    """The message names who holds the lock, and what to do."""
+    first = start(tmp_path / "lock", 60)
+    assert first.stdout.readline() == "in\n"
+    said = f"has been held by process {first.pid} for 0.1 s; end that process"
+    try:
+        with pytest.raises(UserError, match=said), locked(tmp_path / "lock", "busy", 0.1):
+            pass
+    finally:
+        first.kill()
+        first.wait()

@@ -142,3 +142,21 @@ def test_a_stage_outside_of_a_project(pins):
     """No lock is made where DVC keeps nothing."""
     run_stage(lambda: None)
     assert not layout.STAGE_LOCK.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
+def test_a_terminal_without_unicode(settings):
+    """What it cannot show stands as an escape, in results and in messages."""
+    code = (
+        "from splade_sts.errors import UserError; from splade_sts.process import run_command\n"
+        "def main():\n"
+        "    print('caf\\xe9 \\u2026'); raise UserError('na\\xefve')\n"
+        "run_command(main)"
+    )
+    done = run([sys.executable, "-c", code], ROOT, check=False, **settings)
+    assert done.stdout == "caf\\xe9 \\u2026\n"
+    assert done.stderr == "error: na\\xefve\n"
+    assert done.returncode == 1

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from splade_sts.text import markdown_table, one_line, words
+from splade_sts.text import WORD_JOINER, markdown_table, one_line, words
 
 
 def test_words():
@@ -36,3 +36,22 @@ def test_numbers_are_aligned_and_kept():
         "| a      |    +1.0 |",
         "| b      |  -10.25 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "alive"),
+    [
+        ("ask @somebody", "@somebody"),
+        ("as in #12", "#12"),
+        ("GH-12", "GH-12"),
+        ("see https://evil.example/x", "://"),
+        ("www.evil.example", "www."),
+        ("mail a@b.example", "@b"),
+    ],
+)
+def test_nothing_is_a_link_or_a_mention(text, alive):
+    """Code hosts make these of plain text too; what a reader sees stays."""
+    dead = one_line(text)
+    assert alive not in dead.replace("\\", "")
+    assert dead.replace("\\", "").replace(WORD_JOINER, "") == text
+    assert one_line("at 3:45, no. 5 # 7 - e@ f") == "at 3:45, no. 5 \\# 7 - e@ f"
