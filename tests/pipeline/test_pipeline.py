@@ -53,7 +53,7 @@ def test_outputs(project, monkeypatch):
         controls = comparison["splits"][split]["controls"]
         assert {found["name"] for found in controls} == {"jaccard", "tfidf", "char_tfidf", "bm25"}
         for found in controls:
-            spearman = read_json(layout.metrics("controls"))[split][found["name"]]
+            spearman = read_json(layout.evidence("controls"))[split][found["name"]]["spearman"]
             assert found["spearman"]["value"] == pytest.approx(spearman)
     finetuned = Evaluation.read("finetuned")
     kept = read_json(layout.evidence("train"))["validation"]
