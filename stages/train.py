@@ -55,7 +55,6 @@ def write(result: TrainingResult) -> None:
     write_curve(layout.TRAINING_CURVE, result.training_curve, TrainingPoint)
     write_curve(layout.VALIDATION_CURVE, result.validation_curve, ValidationPoint)
     write_json(layout.evidence("train"), result.evidence())
-    write_json(layout.metrics("train"), result.headlines())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import (
@@ -15,15 +14,23 @@ from splade_sts.comparison.evidence import (
     Slice,
     SplitComparison,
 )
+from splade_sts.comparison.randomisation import randomisation_tests
+from splade_sts.comparison.simultaneous import simultaneous_gains
 from splade_sts.comparison.slices import MINIMUM_SLICE, slices
-from splade_sts.comparison.statistics import Bootstrap, compare_correlations, estimates
+from splade_sts.comparison.statistics import (
+    GAIN,
+    Bootstrap,
+    Correlations,
+    Sample,
+    estimates,
+    two_samples,
+)
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs, check_size, unseen
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions, SplitEvaluation
 
-# What the worked examples of BCa take (Efron & Tibshirani 1993, "An Introduction to the Bootstrap",
-# chapter 14).
+# The Monte-Carlo error of an end of a slice's interval is then about 2 % of half its width.
 SLICE_RESAMPLES = 2000
 
 
@@ -72,71 +79,103 @@ def compare_split(
     """`compare` for one split."""
     check_same_pairs(split, results)
     check_scores(split, results)
-    gold, base, finetuned = results.pairs.score, results.base.cosine, results.finetuned.cosine
-
-    def part(chosen: NDArray[np.bool_], bootstrap: Bootstrap) -> Part:
-        return compare_part(gold[chosen], base[chosen], finetuned[chosen], bootstrap, MINIMUM_SLICE)
-
-    whole = compare_part(gold, base, finetuned, bootstrap, minimum=0)
+    scored = Sample(results.pairs.score, results.base.cosine, results.finetuned.cosine)
+    found = with_controls(scored, results.controls, bootstrap)
+    whole = part_of(len(scored), found)
     if whole.spearman is None:
         raise UserError(
-            f"{split}: {len(gold)} pairs with almost all scores the same give no intervals (in "
+            f"{split}: {len(scored)} pairs with almost all scores the same give no intervals (in "
             "some resamples all are "
             "the same); use a larger split, or check the data and the model"
         )
-    tests = compare_correlations(gold, finetuned, base)
-    few = replace(bootstrap, resamples=min(bootstrap.resamples, SLICE_RESAMPLES))
+    tests = randomisation_tests(scored.gold, scored.finetuned, scored.base, bootstrap)
+    new = unseen(results.pairs, train)
+    seen_part, unseen_part, difference = compare_parts(
+        scored.select(~new), scored.select(new), bootstrap
+    )
     return SplitComparison(
         base=results.base_evaluation,
         finetuned=results.finetuned_evaluation,
         whole=whole,
         pearson_test=tests["pearson"],
         spearman_test=tests["spearman"],
-        unseen=part(unseen(results.pairs, train), bootstrap),
-        controls=compare_controls(gold, finetuned, results.controls, bootstrap),
-        slices=tuple(
-            Slice(members.by, members.name, part(members.chosen, few))
-            for members in slices(results.pairs, results.controls.scores["jaccard"])
-        ),
+        seen=seen_part,
+        unseen=unseen_part,
+        seen_minus_unseen=difference,
+        controls=control_results(results.controls, found),
+        slices=compare_slices(scored, results, bootstrap),
     )
 
 
-def compare_part(
-    gold: NDArray[np.float64],
-    base: NDArray[np.float64],
-    finetuned: NDArray[np.float64],
-    bootstrap: Bootstrap,
-    minimum: int,
-) -> Part:
-    """Both coefficients before and after; none where there are fewer than `minimum` pairs or they
-    hardly vary.
+def with_controls(
+    scored: Sample, controls: ControlScores, bootstrap: Bootstrap
+) -> dict[str, Correlations]:
+    """Both models, the gain and every control, and the fine-tuned model minus every control (`NAME
+    gain`), on the same resamples; without controls whose scores hardly vary.
     """
-    if len(gold) < max(minimum, 1):
-        return Part(len(gold), None, None)
-    found = estimates(
-        gold, {"base": base, "finetuned": finetuned}, {"gain": ("finetuned", "base")}, bootstrap
-    )
+    gains = {f"{name} gain": ("finetuned", name) for name in controls.scores}
+    scores = {**scored.predictions, **controls.scores}
+    return estimates(scored.gold, scores, {**GAIN, **gains}, bootstrap)
+
+
+def part_of(pairs: int, found: Mapping[str, Correlations]) -> Part:
+    """Both coefficients before and after, of what `estimates` found for `pairs` pairs; none where
+    something is missing in that.
+    """
     if not {"base", "finetuned", "gain"} <= set(found):
-        return Part(len(gold), None, None)
+        return Part(pairs, None, None)
     return Part(
-        len(gold),
+        pairs,
         pearson=Change(*(found[name].pearson for name in ("base", "finetuned", "gain"))),
         spearman=Change(*(found[name].spearman for name in ("base", "finetuned", "gain"))),
     )
 
 
-def compare_controls(
-    gold: NDArray[np.float64],
-    finetuned: NDArray[np.float64],
-    controls: ControlScores,
-    bootstrap: Bootstrap,
-) -> tuple[ControlResult, ...]:
-    """The fine-tuned model against each control, on the same resamples; without those whose scores
-    hardly vary.
+def compare_parts(
+    first: Sample, second: Sample, bootstrap: Bootstrap
+) -> tuple[Part, Part, Correlations | None]:
+    """Two parts of a split, and the gain of the first minus that of the second; no coefficients of
+    a part of fewer than `MINIMUM_SLICE` pairs, or whose scores hardly vary.
     """
-    scores = {**controls.scores, "finetuned": finetuned}
-    gains = {f"{name} gain": ("finetuned", name) for name in controls.scores}
-    found = estimates(gold, scores, gains, bootstrap)
+    if min(len(first), len(second)) >= MINIMUM_SLICE:
+        one, other, difference = two_samples(first, second, bootstrap)
+        return part_of(len(first), one), part_of(len(second), other), difference
+    one_part, other_part = (
+        part_of(
+            len(part),
+            estimates(part.gold, part.predictions, GAIN, bootstrap)
+            if len(part) >= MINIMUM_SLICE
+            else {},
+        )
+        for part in (first, second)
+    )
+    return one_part, other_part, None
+
+
+def compare_slices(
+    scored: Sample, results: SplitResults, bootstrap: Bootstrap
+) -> tuple[Slice, ...]:
+    """All slices of a split; those of fewer than `MINIMUM_SLICE` pairs have no coefficients and are
+    not of the family.
+    """
+    found = list(slices(results.pairs, results.controls.scores["jaccard"]))
+    large = [members.chosen for members in found if members.chosen.sum() >= MINIMUM_SLICE]
+    few = replace(bootstrap, resamples=min(bootstrap.resamples, SLICE_RESAMPLES))
+    gains = iter(simultaneous_gains(scored, large, few))
+    made = []
+    for members in found:
+        pairs = int(members.chosen.sum())
+        gain = (next(gains) if pairs >= MINIMUM_SLICE else None) or {}
+        made.append(
+            Slice(members.by, members.name, pairs, gain.get("pearson"), gain.get("spearman"))
+        )
+    return tuple(made)
+
+
+def control_results(
+    controls: ControlScores, found: Mapping[str, Correlations]
+) -> tuple[ControlResult, ...]:
+    """Each control, of what `with_controls` found; without those that are not in it."""
     return tuple(
         ControlResult(
             name,

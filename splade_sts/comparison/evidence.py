@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.simultaneous import PartGain
+from splade_sts.comparison.statistics import Correlations, Estimate
 from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import SplitEvaluation
 
@@ -30,11 +32,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Slice:
-    """Pairs of a split with one thing in common: `name` among the slices `by` something."""
+    """Pairs of a split with one thing in common: `name` among the slices `by` something.
+
+    The intervals of all slices of a split hold together, for each coefficient; there are no
+    coefficients where the pairs are too few or hardly vary.
+    """
 
     by: str
     name: str
-    part: Part
+    pairs: int
+    pearson: PartGain | None
+    spearman: PartGain | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class SplitComparison:
         base, finetuned: the two evaluations.
         whole: all pairs; its coefficients are there.
         pearson_test, spearman_test: of the equality of the two models' coefficients.
-        unseen: the pairs no sentence of which occurs in train.
+        seen: the pairs a sentence of which occurs in train.
+        unseen: all others.
+        seen_minus_unseen: the gain of the first minus that of the second; None where one of them
+            has no coefficients.
         controls: each control whose scores vary.
         slices: by gold score, length, overlap and, where the data has it, genre.
     """
@@ -66,7 +77,9 @@ class SplitComparison:
     whole: Part
     pearson_test: Test
     spearman_test: Test
+    seen: Part
     unseen: Part
+    seen_minus_unseen: Correlations | None
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
 
@@ -87,33 +100,45 @@ class SplitComparison:
         assert self.whole.pearson is not None
         return self.whole.pearson
 
+    @property
+    def reference(self) -> ControlResult | None:
+        """The control that gives a gain its size: the dense encoder where there is one, else the
+        best by words alone.
+        """
+        dense = [control for control in self.controls if control.name == DENSE]
+        best = sorted(self.controls, key=lambda control: control.spearman.value)[-1:]
+        return next(iter(dense + best), None)
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Base against fine-tuned by held-out split; `confidence` is the level of all intervals."""
+    """Base against fine-tuned by held-out split.
+
+    Attributes:
+        confidence: level of all intervals.
+        splits: what was found, by split.
+        dense_is_parent: whether the dense control is the encoder that the base model was converted
+            from.
+    """
 
     confidence: float
     splits: dict[str, SplitComparison]
+    dense_is_parent: bool = False
 
-    def headlines(self) -> dict[str, dict[str, float]]:
-        """What `dvc metrics show` lists: the gain in Spearman, and on test what it is worth."""
-        found = {}
-        for split, values in self.splits.items():
-            gain = values.spearman.gain
-            found[split] = {
-                "spearman_gain": gain.value,
-                "spearman_gain_low": gain.low,
-                "spearman_gain_high": gain.high,
-            }
+    def headlines(self) -> dict[str, float]:
+        """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus
+        base, and fine-tuned minus what gives that its size.
+
+        That is the dense encoder where there is one (`over_dense`), else the best score by words
+        alone (`over_words`).
+        """
         test = self.splits["test"]
-        found["test"]["p"] = test.spearman_test.p
-        if test.unseen.spearman is not None:
-            found["test"]["unseen_spearman_gain"] = test.unseen.spearman.gain.value
-        gains = {control.name: control.spearman_gain.value for control in test.controls}
-        if DENSE in gains:
-            found["test"]["spearman_over_dense"] = gains.pop(DENSE)
-        if gains:  # over the best of them: the smallest gain
-            found["test"]["spearman_over_words"] = min(gains.values())
+        gain = test.spearman.gain
+        found = {"gain_low": gain.low, "gain_high": gain.high}
+        reference = test.reference
+        if reference is not None:
+            name = "over_dense" if reference.name == DENSE else "over_words"
+            found[name] = reference.spearman_gain.value
         return found
 
     def content(self) -> dict[str, Any]:

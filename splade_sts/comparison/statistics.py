@@ -1,12 +1,10 @@
-"""Is a difference between two correlations with the same gold scores more than chance? Intervals
-and a test.
-"""
+"""Correlations with the gold scores, and differences between them, with bootstrap intervals."""
 
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +44,15 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A correlation, or a difference of two, with its BCa interval and the percentile interval of
-    the same resamples.
+    """A correlation, or a difference of two, with its interval.
+
+    Attributes:
+        value: of the pairs themselves.
+        low, high: BCa interval, or, where that has none, the percentile interval.
+        percentile_low, percentile_high: percentile interval of the same resamples.
+        method: which of the two `low` and `high` are of.
+        error: standard error of `low` and `high` that other resamples would show
+            (`monte_carlo_error`): digits below it mean nothing.
     """
 
     value: float
@@ -55,6 +60,8 @@ class Estimate:
     high: float
     percentile_low: float
     percentile_high: float
+    method: Literal["bca", "percentile"]
+    error: float
 
     @property
     def is_finite(self) -> bool:
@@ -78,14 +85,6 @@ class Correlations:
     def is_finite(self) -> bool:
         """Whether both estimates are."""
         return self.pearson.is_finite and self.spearman.is_finite
-
-
-@dataclass(frozen=True)
-class Test:
-    """A test of the equality of two correlations: its statistic, and the two-sided p value."""
-
-    statistic: float
-    p: float
 
 
 class Ranks:
@@ -119,10 +118,10 @@ class Ranks:
 
 class ResampledCorrelations:
     """Pearson and Spearman of every prediction with gold, and differences between them, on
-    resamples given as indices.
+    resamples.
 
-    Called with indices of shape (..., drawn) it gives an array of shape (rows, ...): Pearson of the
-    predictions and their differences, then Spearman of the same.
+    The rows of what it gives are Pearson of the predictions, then of the differences, then Spearman
+    of the same: see `names`.
     """
 
     def __init__(self, gold: np.ndarray, predictions: Scores, differences: Differences):
@@ -134,31 +133,38 @@ class ResampledCorrelations:
         ]  # so that sums of squares lose no digits
         self.ranks = [Ranks(values) for values in variables]
         names = list(predictions)
+        self.names: list[tuple[Coefficient, str]] = [
+            (key, name) for key in layout.COEFFICIENTS for name in (*predictions, *differences)
+        ]
         self.differences = [
             (names.index(first), names.index(second)) for first, second in differences.values()
         ]
 
     def __call__(self, indices: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Resamples given as indices of the drawn pairs: (..., drawn) -> (rows, ...)."""
         drawn = indices.reshape(-1, indices.shape[-1])
-        pairs = len(self.values[0])
-        counts = np.stack([np.bincount(row, minlength=pairs) for row in drawn]).astype(np.float64)
-        with np.errstate(
-            invalid="ignore", divide="ignore"
-        ):  # no correlation where all drawn values are equal: NaN
-            rows = [*self._pearson(counts, drawn.shape[1]), *self._spearman(counts)]
-        return np.stack(rows).reshape(-1, *indices.shape[:-1])
+        return self.of_counts(counted(drawn, len(self.values[0]))).reshape(-1, *indices.shape[:-1])
+
+    def of_counts(self, counts: Array) -> Array:
+        """Resamples given as how often each pair is drawn: (resamples, pairs) -> (rows, resamples).
+
+        No correlation where all drawn values are equal: NaN.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.stack([*self._pearson(counts), *self._spearman(counts)])
 
     def _and_differences(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return rows + [rows[first] - rows[second] for first, second in self.differences]
 
-    def _pearson(self, counts: np.ndarray, drawn: int) -> list[np.ndarray]:
+    def _pearson(self, counts: np.ndarray) -> list[np.ndarray]:
         gold, *others = self.values
-        means = [_dot(counts, values) / drawn for values in self.values]
+        drawn = counts.sum(axis=1)
+        means = [dot(counts, values) / drawn for values in self.values]
         spreads = [
-            np.sqrt(_dot(counts, values * values) / drawn - mean * mean)
+            np.sqrt(dot(counts, values * values) / drawn - mean * mean)
             for values, mean in zip(self.values, means, strict=True)
         ]
-        products = [_dot(counts, gold * values) / drawn for values in others]
+        products = [dot(counts, gold * values) / drawn for values in others]
         return self._and_differences(
             [
                 (product - means[0] * mean) / (spreads[0] * spread)
@@ -169,16 +175,22 @@ class ResampledCorrelations:
     def _spearman(self, counts: np.ndarray) -> list[np.ndarray]:
         gold, *others = (ranks.of(counts) for ranks in self.ranks)
         weighted = counts * gold
-        spread = np.sqrt(_dot(weighted, gold))
+        spread = np.sqrt(dot(weighted, gold))
         return self._and_differences(
             [
-                _dot(weighted, ranks) / (spread * np.sqrt(_dot(counts * ranks, ranks)))
+                dot(weighted, ranks) / (spread * np.sqrt(dot(counts * ranks, ranks)))
                 for ranks in others
             ]
         )
 
 
-def _dot(rows: Array, values: Array) -> Array:
+def counted(indices: NDArray[np.int64], pairs: int) -> Array:
+    """How often each of `pairs` pairs is drawn: (resamples, drawn) -> (resamples, pairs)."""
+    counts = np.stack([np.bincount(row, minlength=pairs) for row in indices])
+    return counts.astype(np.float64)
+
+
+def dot(rows: Array, values: Array) -> Array:
     """Inner product of every row with `values`, or with the same row of it; without the threads of
     BLAS.
     """
@@ -221,32 +233,124 @@ def estimates(
     differences = {name: pair for name, pair in differences.items() if set(pair) <= set(values)}
     if not values:
         return {}
-    bounds = _intervals(gold, {name: predictions[name] for name in values}, differences, bootstrap)
     for name, (first, second) in differences.items():
-        values[name] = {
-            key: values[first][key] - values[second][key] for key in layout.COEFFICIENTS
-        }
-    made = {
-        name: Correlations(
-            **{key: Estimate(point[key], *bounds[key, name]) for key in layout.COEFFICIENTS}
+        values[name] = _minus(values[first], values[second])
+    kept = {name: scores for name, scores in predictions.items() if name in values}
+    statistic = ResampledCorrelations(gold, kept, differences)
+    points = [values[name][key] for key, name in statistic.names]
+    made = _with_intervals(points, [len(gold)], statistic, bootstrap)
+    return _by_name(dict(zip(statistic.names, made, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Gold scores and two predictions of the same pairs, each float (pairs,)."""
+
+    gold: Array
+    base: Array
+    finetuned: Array
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def select(self, chosen: NDArray[np.bool_]) -> "Sample":
+        """The pairs for which `chosen`, bool (pairs,), is true."""
+        return Sample(self.gold[chosen], self.base[chosen], self.finetuned[chosen])
+
+    @property
+    def predictions(self) -> Scores:
+        """Both, by name."""
+        return {"base": self.base, "finetuned": self.finetuned}
+
+
+GAIN: Differences = {"gain": ("finetuned", "base")}
+
+
+def two_samples(
+    first: Sample, second: Sample, bootstrap: Bootstrap
+) -> tuple[dict[str, Correlations], dict[str, Correlations], Correlations | None]:
+    """Correlations and gains in two samples of different pairs, and how much the gains differ.
+
+    The samples are resampled independently of each other: this is the two-sample bootstrap (Efron &
+    Tibshirani 1993, "An Introduction to the Bootstrap", section 8.3), with BCa's acceleration from
+    the jackknife of both samples, as `scipy.stats.bootstrap` does it.
+
+    Returns:
+        For each sample what `estimates` gives for `base`, `finetuned` and `gain`; and the gain of
+        the first minus that of the second. None where one of the gains has no interval.
+    """
+    points = [_points(sample) for sample in (first, second)]
+    if points[0] is None or points[1] is None:
+        one, other = (
+            estimates(sample.gold, sample.predictions, GAIN, bootstrap)
+            for sample in (first, second)
         )
-        for name, point in values.items()
+        return one, other, None
+    statistics = [
+        ResampledCorrelations(sample.gold, sample.predictions, GAIN) for sample in (first, second)
+    ]
+    names = statistics[0].names
+    gains = [number for number, (_, name) in enumerate(names) if name == "gain"]
+
+    def both(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+        rows = [statistic(drawn) for statistic, drawn in zip(statistics, (one, other), strict=True)]
+        return np.concatenate([*rows, rows[0][gains] - rows[1][gains]])
+
+    values = [[found[name][key] for key, name in names] for found in points if found is not None]
+    differ = [values[0][number] - values[1][number] for number in gains]
+    found = _with_intervals(
+        [*values[0], *values[1], *differ], [len(first), len(second)], both, bootstrap
+    )
+    size = len(names)
+    one, other = (
+        _by_name(dict(zip(names, found[start : start + size], strict=True))) for start in (0, size)
+    )
+    difference = Correlations(**dict(zip(layout.COEFFICIENTS, found[2 * size :], strict=True)))
+    return one, other, difference if difference.is_finite else None
+
+
+def _points(sample: Sample) -> dict[str, dict[Coefficient, float]] | None:
+    base, finetuned = (correlation(sample.gold, scores) for scores in sample.predictions.values())
+    if base is None or finetuned is None:
+        return None
+    return {"base": base, "finetuned": finetuned, "gain": _minus(finetuned, base)}
+
+
+def _minus(
+    first: dict[Coefficient, float], second: dict[Coefficient, float]
+) -> dict[Coefficient, float]:
+    return {key: first[key] - second[key] for key in layout.COEFFICIENTS}
+
+
+def _by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correlations]:
+    """The estimates by name, without those of which a coefficient has no interval."""
+    made = {
+        name: Correlations(**{key: found[key, name] for key in layout.COEFFICIENTS})
+        for _, name in found
     }
-    return {name: found for name, found in made.items() if found.is_finite}
+    return {name: both for name, both in made.items() if both.is_finite}
 
 
-def _intervals(
-    gold: Array, predictions: Scores, differences: Differences, bootstrap: Bootstrap
-) -> dict[tuple[Coefficient, str], tuple[float, float, float, float]]:
-    """Low and high of BCa, then of the percentile interval, by coefficient and name; NaN where
-    there is none.
+def _with_intervals(
+    points: list[float],
+    sizes: list[int],
+    statistic: Callable[..., np.ndarray],
+    bootstrap: Bootstrap,
+) -> list[Estimate]:
+    """Estimates of the rows of `statistic`, which takes indices of pairs of each sample.
+
+    Args:
+        points: the rows for the samples themselves.
+        sizes: pairs of each sample.
+        statistic: as `scipy.stats.bootstrap` calls it, vectorized.
+        bootstrap: the settings.
     """
     settings: dict[str, Any] = {
         "vectorized": True,
         "axis": -1,
         "confidence_level": bootstrap.confidence,
     }
-    data, statistic = (np.arange(len(gold)),), ResampledCorrelations(gold, predictions, differences)
+    data = tuple(np.arange(size) for size in sizes)
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", stats.DegenerateDataWarning
@@ -263,54 +367,44 @@ def _intervals(
         percentile = stats.bootstrap(
             data, statistic, n_resamples=0, method="percentile", bootstrap_result=bca, **settings
         )
-    names = [(key, name) for key in layout.COEFFICIENTS for name in (*predictions, *differences)]
-    result = {}
-    for number, name in enumerate(names):
-        low, high = (float(bound[number]) for bound in bca.confidence_interval)
-        percentile_low, percentile_high = (
-            float(bound[number]) for bound in percentile.confidence_interval
+    low, high = (bounds.tolist() for bounds in bca.confidence_interval)
+    plain_low, plain_high = (bounds.tolist() for bounds in percentile.confidence_interval)
+    return [
+        _estimate(
+            point,
+            (low[row], high[row]),
+            (plain_low[row], plain_high[row]),
+            monte_carlo_error(float(bca.standard_error[row]), bootstrap),
         )
-        if not (math.isfinite(low) and math.isfinite(high)):
-            low, high = percentile_low, percentile_high
-        result[name] = (low, high, percentile_low, percentile_high)
-    return result
+        for row, point in enumerate(points)
+    ]
 
 
-def williams(r12: float, r13: float, r23: float, pairs: int) -> Test:
-    """Williams' test of r12 = r13, two correlations with the same variable 1.
+def _estimate(
+    value: float,
+    bca: tuple[float, float],
+    percentile: tuple[float, float],
+    error: float,
+) -> Estimate:
+    if all(map(math.isfinite, bca)):
+        return Estimate(value, *bca, *percentile, method="bca", error=error)
+    return Estimate(value, *percentile, *percentile, method="percentile", error=error)
 
-    Williams 1959, "The comparison of regression variables"; Steiger 1980, "Tests for comparing
-    elements of a correlation matrix", equation 7, which recommends it. It assumes normal variables,
-    so for rank correlations it is an approximation.
+
+def monte_carlo_error(spread: float, bootstrap: Bootstrap) -> float:
+    """Standard error of an end of a BCa interval that comes from the finite number of resamples.
+
+    An end is the quantile at Φ(2 z₀ + z) of the resamples (Efron 1987, without acceleration), and
+    z₀ is estimated from the same resamples. In units of `spread`, with p = Φ(z), the errors of both
+    have the variance [p (1 - p) / φ(z)² + 4 · ¼ / φ(0)² - 2 · 2 · p / (2 φ(z) φ(0))] / resamples:
+    variances and covariance of empirical quantiles (Serfling 1980, "Approximation Theorems of
+    Mathematical Statistics", section 2.3.3), for resamples that are close to normal.
 
     Args:
-        r12: the correlation of variables 1 and 2.
-        r13: the correlation of variables 1 and 3.
-        r23: the correlation of variables 2 and 3.
-        pairs: number of observations, at least 4.
-
-    Returns:
-        t with `pairs` - 3 degrees of freedom (positive where r12 is larger), and p; (0, 1) where
-        variables 2 and 3 are the same up to a linear map.
+        spread: standard deviation of the resampled values.
+        bootstrap: the settings.
     """
-    if r12 == r13:
-        return Test(0.0, 1.0)
-    determinant = 1 - r12**2 - r13**2 - r23**2 + 2 * r12 * r13 * r23
-    mean_square = ((r12 + r13) / 2) ** 2
-    spread = 2 * determinant * (pairs - 1) / (pairs - 3) + mean_square * (1 - r23) ** 3
-    t = (r12 - r13) * math.sqrt((pairs - 1) * (1 + r23) / spread)
-    return Test(t, float(2 * stats.t.sf(abs(t), pairs - 3)))
-
-
-def compare_correlations(gold: Array, first: Array, second: Array) -> dict[Coefficient, Test]:
-    """Williams' test of the correlations of `first` and `second` with `gold`, for both
-    coefficients.
-    """
-
-    def test(correlate: Callable[..., Any]) -> Test:
-        r12, r13, r23 = (
-            float(correlate(x, y)[0]) for x, y in ((gold, first), (gold, second), (first, second))
-        )
-        return williams(r12, r13, r23, len(gold))
-
-    return {name: test(correlate) for name, correlate in CORRELATE.items()}
+    tail = (1 - bootstrap.confidence) / 2
+    at_end, at_centre = stats.norm.pdf(stats.norm.ppf(tail)), stats.norm.pdf(0)
+    variance = tail * (1 - tail) / at_end**2 + 1 / at_centre**2 - 2 * tail / (at_end * at_centre)
+    return spread * math.sqrt(variance / bootstrap.resamples)

@@ -2,15 +2,13 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.hub.messages import SourceKey
-from splade_sts.model.check import check_folder
-from splade_sts.model.encoder import quiet
-from splade_sts.model.source import locate
+from splade_sts.model.encoder import load_dense
+from splade_sts.model.source import locate, named
 
 KEY: SourceKey = "controls.dense_model"
 
@@ -28,25 +26,16 @@ class DenseControl:
     """
 
     def __init__(self, source: str, revision: str | None, key: SourceKey = KEY):
-        quiet()
         folder = locate(source, revision, key=key).folder
-        check_folder(folder)
-        try:
-            self.model = SentenceTransformer(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"weights_only": True},
-            )
-        except (
-            Exception
-        ) as error:  # whatever the libraries make of the files: the folder is the user's
-            raise UserError(
-                f"{key}: {folder} cannot be loaded as a dense encoder: {error}"
-            ) from error
+        with named(key):
+            self.model = load_dense(folder)
 
     def scores(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Cosine of each pair: (pairs,)."""
+        """Cosine of each pair: (pairs,).
+
+        Raises:
+            UserError: one is not finite.
+        """
         first, second = (
             self.model.encode(side, convert_to_tensor=True, show_progress_bar=False)
             for side in (pairs.sentence1, pairs.sentence2)
@@ -54,4 +43,10 @@ class DenseControl:
         found: NDArray[np.float64] = (
             pairwise_cos_sim(first, second).cpu().numpy().astype(np.float64)
         )
+        if not np.isfinite(found).all():
+            row = int(np.flatnonzero(~np.isfinite(found))[0])
+            raise UserError(
+                f"{KEY}: the cosine of pair {row} is {found[row]}; the model is broken. "
+                "Take another one"
+            )
         return found

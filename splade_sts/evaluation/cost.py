@@ -1,12 +1,10 @@
 """What storing and scoring the sentences of a split costs."""
 
+import numpy as np
+
 from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.encoded import EncodedSentences
-from splade_sts.evaluation.results import Cost
-
-# A posting of an inverted index as it is counted here: the document's number (32 bits) and the
-# weight (float32), as they are, without the compression that real engines add.
-POSTING_BYTES = 4 + 4
+from splade_sts.evaluation.results import POSTING_BYTES, Cost
 
 
 def cost(pairs: Pairs, encoded: EncodedSentences) -> Cost:
@@ -18,6 +16,8 @@ def cost(pairs: Pairs, encoded: EncodedSentences) -> Cost:
     entry.
     """
     matrices = [encoded.matrix(side) for side in (pairs.sentence1, pairs.sentence2)]
-    first, second = ((matrix != 0).sum(axis=0) / matrix.shape[0] for matrix in matrices)
+    # Counts are whole numbers, so that their product has the same digits on every machine.
+    first, second = (np.asarray((matrix != 0).sum(axis=0), dtype=np.int64) for matrix in matrices)
+    sentences = matrices[0].shape[0] * matrices[1].shape[0]
     active = sum(matrix.count_nonzero() for matrix in matrices) / (2 * len(pairs))
-    return Cost(flops=float(first @ second), index_bytes=float(POSTING_BYTES * active))
+    return Cost(flops=int(first @ second) / sentences, index_bytes=float(POSTING_BYTES * active))

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from splade_sts.files import read_json, write_json
 
 # Gold score (of 1) from which a partner is a relevant document: 4 of 5, "mostly equivalent" in STS.
 RELEVANT = 0.8
+# A posting of an inverted index as it is counted here: the document's number (32 bits) and the
+# weight (float32), as they are, without the compression that real engines add.
+POSTING_BYTES = 4 + 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Cost:
 
     Attributes:
         flops: expected multiplications for the score of a pair.
-        index_bytes: mean bytes of a sentence in an uncompressed inverted index.
+        index_bytes: mean bytes of a sentence in an uncompressed inverted index: `POSTING_BYTES` for
+            each active dimension.
     """
 
     flops: float
@@ -70,16 +74,6 @@ class SplitEvaluation:
     cost: Cost
     retrieval: Retrieval | None = None
 
-    def headlines(self) -> dict[str, float]:
-        """What `dvc metrics show` lists."""
-        found = self.metrics
-        return {
-            "spearman": found.spearman,
-            "pearson": found.pearson,
-            "active_dims": found.active_dims,
-            "flops": self.cost.flops,
-        }
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -87,13 +81,30 @@ class Evaluation:
 
     splits: dict[str, SplitEvaluation]
 
-    def headlines(self) -> dict[str, Any]:
-        """What `dvc metrics show` lists, by split."""
-        return {split: found.headlines() for split, found in self.splits.items()}
+    def headlines(self, name: layout.Model) -> dict[str, Any]:
+        """What `dvc metrics show` lists: where the checkpoint was chosen, and the result.
+
+        DVC's tables name a value by its file too where two files have it, which takes four times
+        the width. So those of the base model stand under `base`.
+        """
+        validation, test = self.splits["validation"], self.splits["test"]
+        found = {
+            "validation": {
+                "spearman": validation.metrics.spearman,
+                "active_dims": validation.metrics.active_dims,
+                "flops": validation.cost.flops,
+            },
+            "test": {
+                "spearman": test.metrics.spearman,
+                "active_dims": test.metrics.active_dims,
+                "flops": test.cost.flops,
+            },
+        }
+        return found if name == "finetuned" else {name: found}
 
     def write(self, name: layout.Model) -> None:
         """Write metrics/NAME.json (headlines) and evidence/NAME.json (all of it)."""
-        write_json(layout.metrics(name), self.headlines())
+        write_json(layout.metrics(name), self.headlines(name))
         write_json(layout.evidence(name), asdict(self))
 
     @classmethod
@@ -134,7 +145,7 @@ class Predictions:
         self.pairs.table().assign(**columns).to_parquet(path, index=False)
 
     @classmethod
-    def read(cls, path: Path) -> "Predictions":
+    def read(cls, path: Path | BinaryIO) -> "Predictions":
         """Read what `write` wrote."""
         table = pd.read_parquet(path)
         return cls(

@@ -1,14 +1,45 @@
-"""Loading sparse encoders from folders: no network, no custom code, cosine similarity."""
+"""The one place where models are loaded: no network, no code, all weights, our settings.
 
+`tests/unit/model/test_encoder.py` looks for constructors of models anywhere else.
+"""
+
+import json
+import reprlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import transformers
-from sentence_transformers import SparseEncoder
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Normalize,
+    Pooling,
+    Transformer,
+)
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForTextEncoding,
+    AutoTokenizer,
+)
+from transformers.models.bert import BertForMaskedLM
 
 from splade_sts.errors import UserError
-from splade_sts.model.check import check_folder
+from splade_sts.model.check import check_folder, weights_size
+from splade_sts.model.weights import OTHER_HEADS, UNUSED, check_finite, check_weights
+
+# `weights_only` is given because a folder could otherwise switch it off, the type because a folder
+# could otherwise choose one with fewer digits.
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+WEIGHTS: dict[str, Any] = {"weights_only": True, "dtype": torch.float32}
+LONGEST_MESSAGE = 1000  # characters
+Model = TypeVar("Model", SparseEncoder, SentenceTransformer)
 
 
 def quiet() -> None:
@@ -22,36 +53,234 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load_encoder(
-    folder: str | Path,
-    device: str | None = None,
-    model_kwargs: dict[str, Any] | None = None,
-) -> SparseEncoder:
-    """Load the SparseEncoder in `folder`, with cosine similarity.
+def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder:
+    """Load the SPLADE model in `folder` in float32.
 
-    The similarity is set because the class default is the dot product. `weights_only` is given
-    because a folder's own configuration could otherwise switch it off.
+    The similarity is set to cosine: the class default is the dot product, and a folder may name
+    another. Prompts are emptied and all active dimensions kept, whatever the folder says.
 
     Args:
         folder: a model's folder.
         device: where the model goes; None for the best that there is.
-        model_kwargs: arguments for the loader of the transformer.
 
     Raises:
-        UserError: the folder asks for code or for files elsewhere, or cannot be read as a model.
+        UserError: the folder asks for code or for files elsewhere, its weights do not fit, or it is
+            no transformer with a masked-language-model head and SpladePooling.
     """
     quiet()
-    check_folder(folder)
+    config = read_config(folder)
+    _check_type(folder, "SparseEncoder")
     try:
-        return SparseEncoder(
+        check_weights(AutoModelForMaskedLM, transformer_folder(folder))
+        model = SparseEncoder(
             str(folder),
             device=device,
             similarity_fn_name="cosine",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"weights_only": True, **(model_kwargs or {})},
+            model_kwargs=dict(WEIGHTS),
+            **LOCAL,
         )
+    except UserError:
+        raise
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
+        raise _cannot_be_loaded(folder, error) from error
+    modules = list(model)
+    if not (
+        len(modules) == 2
+        and isinstance(modules[0], Transformer)
+        and isinstance(modules[1], SpladePooling)
+    ):
+        names = ", ".join(type(module).__name__ for module in modules)
+        raise UserError(f"{folder} is made of {names}; expected a transformer and SpladePooling")
+    _check_transformer(modules[0], "fill-mask", "logits", folder)
+    if modules[1].embedding_dimension not in (None, config.vocab_size):
         raise UserError(
-            f"{folder} cannot be loaded as a model: {type(error).__name__}: {error}"
-        ) from error
+            f"{folder}: embedding_dimension of SpladePooling is {modules[1].embedding_dimension}; "
+            f"expected the size of the vocabulary, {config.vocab_size}"
+        )
+    model.max_active_dims = None
+    return _ours(model, config, folder)
+
+
+def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransformer:
+    """Load the dense encoder in `folder` in float32, with cosine similarity and without prompts.
+
+    Args:
+        folder: a model's folder.
+        device: where the model goes; None for the best that there is.
+
+    Raises:
+        UserError: the folder asks for code or for files elsewhere, its weights do not fit, or it is
+            no transformer with pooling over its tokens.
+    """
+    quiet()
+    config = read_config(folder)
+    _check_type(folder, "SentenceTransformer")
+    # sentence-transformers takes the encoder alone of a model that has a decoder too.
+    auto_class = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+    try:
+        check_weights(auto_class, transformer_folder(folder), may_lack=UNUSED, may_have=OTHER_HEADS)
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            similarity_fn_name="cosine",
+            model_kwargs=dict(WEIGHTS),
+            **LOCAL,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # whatever the libraries make of the files: the folder is the user's
+        raise _cannot_be_loaded(folder, error) from error
+    first, *rest = model
+    if not (
+        isinstance(first, Transformer)
+        and rest
+        and isinstance(rest[0], Pooling)
+        and all(isinstance(module, (Dense, Normalize)) for module in rest[1:])
+    ):
+        names = ", ".join(type(module).__name__ for module in model)
+        raise UserError(
+            f"{folder} is made of {names}; expected a transformer, Pooling, and nothing but Dense "
+            "and Normalize behind"
+        )
+    _check_transformer(first, "feature-extraction", "last_hidden_state", folder)
+    model.truncate_dim = None
+    return _ours(model, config, folder)
+
+
+def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
+    """Load a BERT encoder in float32 under a masked-language-model head, and its tokenizer.
+
+    The head is random where the folder has none. The decoder is the word embedding matrix.
+
+    Raises:
+        UserError: the folder asks for code or for files elsewhere, or its weights do not fit.
+    """
+    quiet()
+    read_config(folder)
+    home = transformer_folder(folder)
+    try:
+        check_weights(BertForMaskedLM, home, may_lack=r"^cls\.", may_have=OTHER_HEADS)
+        model = BertForMaskedLM.from_pretrained(home, tie_word_embeddings=True, **WEIGHTS, **LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(home, **LOCAL)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the libraries make of the files: the folder is the user's
+        raise _cannot_be_loaded(folder, error) from error
+    check_finite(model, folder)
+    _check_trial(
+        lambda: model(**tokenizer(["a test"], truncation=True, return_tensors="pt")).logits,
+        tokenizer,
+        model.config,
+        folder,
+    )
+    return model, tokenizer
+
+
+def read_config(folder: str | Path) -> PretrainedConfig:
+    """Read the configuration of the transformer in `folder`, once the folder is checked.
+
+    Raises:
+        UserError: the folder holds no model, or asks for code or files elsewhere.
+    """
+    check_folder(folder)
+    home = transformer_folder(folder)
+    if not (home / "config.json").is_file():
+        raise UserError(f"{folder} holds no model (no {home / 'config.json'})")
+    if not weights_size(home):
+        raise UserError(f"{home} holds no weights (no *.safetensors, no pytorch_model.bin)")
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(home, **LOCAL)
+    except Exception as error:  # the library checks little: a wrong type may raise anything
+        raise UserError(f"{home / 'config.json'} cannot be read: {_said(error)}") from error
+    names = config.architectures or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"{home / 'config.json'}: architectures is {reprlib.repr(names)}; "
+            "expected a list of names"
+        )
+    return config
+
+
+def transformer_folder(folder: str | Path) -> Path:
+    """Where the transformer of a model lies: in the folder of its first module.
+
+    The folder has passed `check_folder`.
+    """
+    modules = Path(folder, "modules.json")
+    if not modules.is_file():
+        return Path(folder)
+    first: str = json.loads(modules.read_text(encoding="utf-8"))[0]["path"]
+    return Path(folder, first)
+
+
+def _check_type(folder: str | Path, wanted: str) -> None:
+    """Refuse modules saved as another type: the library would add to them, or take others."""
+    path = Path(folder, "config_sentence_transformers.json")
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = settings.get("model_type", "SentenceTransformer")  # what the library takes it for
+    if found != wanted and Path(folder, "modules.json").is_file():
+        raise UserError(
+            f"{folder}: the modules are those of a {reprlib.repr(found)} "
+            f"(model_type in {path.name}); expected a {wanted}"
+        )
+
+
+def _check_transformer(module: Transformer, task: str, output: str, folder: str | Path) -> None:
+    """Refuse a transformer that hands on something else than is meant here."""
+    found = (module.transformer_task, module.modality_config.get("text"), module.module_output_name)
+    wanted = (task, {"method": "forward", "method_output_name": output}, "token_embeddings")
+    if found != wanted:
+        raise UserError(
+            f"{folder}: sentence_bert_config.json makes of a text {found!r} "
+            f"(transformer_task, modality_config, module_output_name); expected {wanted!r}"
+        )
+
+
+def _check_trial(
+    encode: Callable[[], torch.Tensor], tokenizer: Any, config: PretrainedConfig, folder: str | Path
+) -> None:
+    """Refuse what loads, but cannot `encode` a sentence.
+
+    A tokenizer may have tokens that the model has no embeddings for, settings may not fit each
+    other, and weights that are finite may overflow.
+    """
+    try:
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+        if largest >= config.vocab_size:
+            raise UserError(
+                f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
+            )
+        with torch.no_grad():
+            vectors = encode()
+    except UserError:
+        raise
+    except Exception as error:  # whatever the libraries make of the user's settings
+        raise UserError(f"{folder} cannot encode a sentence: {_said(error)}") from error
+    if not torch.isfinite(vectors.to_dense()).all():
+        raise UserError(
+            f"{folder} makes numbers of a sentence that are not finite; its weights, "
+            "though finite, are broken. Take another model"
+        )
+
+
+def _ours(model: Model, config: PretrainedConfig, folder: str | Path) -> Model:
+    """The model with finite weights and no prompt, once it has encoded a sentence."""
+    check_finite(model, folder)
+    model.prompts = dict.fromkeys(model.prompts, "")
+    model.default_prompt_name = None
+    _check_trial(
+        lambda: model.encode(["a test"], convert_to_tensor=True, show_progress_bar=False),
+        model.tokenizer,
+        config,
+        folder,
+    )
+    return model
+
+
+def _cannot_be_loaded(folder: str | Path, error: Exception) -> UserError:
+    return UserError(f"{folder} cannot be loaded as a model: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
+    """What a library says; some quote a whole file."""
+    return f"{type(error).__name__}: {str(error)[:LONGEST_MESSAGE]}"

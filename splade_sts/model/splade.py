@@ -2,17 +2,11 @@
 
 from pathlib import Path
 
-import torch
 from sentence_transformers import SparseEncoder
-from sentence_transformers.sparse_encoder.modules import (
-    MLMTransformer,
-    SpladePooling,
-    Transformer,
-)
 
 from splade_sts.errors import UserError
-from splade_sts.model.encoder import load_encoder
-from splade_sts.model.source import check_limits, has_mlm_head, read_config
+from splade_sts.model.encoder import load_encoder, read_config
+from splade_sts.model.source import check_length, has_mlm_head, named
 
 
 def load_splade(folder: Path, max_seq_length: int) -> SparseEncoder:
@@ -25,31 +19,15 @@ def load_splade(folder: Path, max_seq_length: int) -> SparseEncoder:
     Raises:
         UserError: the model has no MLM head, its files cannot be read, or it cannot encode.
     """
-    config = read_config(folder)
-    if not has_mlm_head(config):
-        raise UserError(
-            f"base_model.source: {folder} has no masked-language-model head, "
-            "so it is no SPLADE model; set base_model.target_active_dims (for example 80) "
-            "to convert a dense BERT encoder"
-        )
-    model = load_encoder(folder, device="cpu", model_kwargs={"dtype": torch.float32})
-    modules = list(model)
-    if not (
-        len(modules) == 2
-        and isinstance(modules[0], (Transformer, MLMTransformer))
-        and isinstance(modules[1], SpladePooling)
-    ):
-        names = ", ".join(type(module).__name__ for module in modules)
-        raise UserError(
-            f"base_model.source: {folder} is made of {names}; "
-            "expected a transformer and SpladePooling"
-        )
-    check_limits(config, model.tokenizer, folder, max_seq_length)
+    with named("base_model.source"):
+        config = read_config(folder)
+        if not has_mlm_head(config):
+            raise UserError(
+                f"{folder} has no masked-language-model head, "
+                "so it is no SPLADE model; set base_model.target_active_dims (for example 80) "
+                "to convert a dense BERT encoder"
+            )
+        model = load_encoder(folder, device="cpu")
+    check_length(config, folder, max_seq_length)
     model.max_seq_length = max_seq_length
-    try:
-        model.encode(["a test"], show_progress_bar=False)
-    except Exception as error:  # settings that load, but do not fit each other
-        raise UserError(
-            f"base_model.source: {folder} cannot encode a sentence: {type(error).__name__}: {error}"
-        ) from error
     return model

@@ -61,12 +61,13 @@ def _results(comparison: Comparison) -> str:
         values = comparison.splits[split]
         for name in layout.COEFFICIENTS[::-1]:
             found = getattr(values, name).finetuned
-            interval = f"{found.low:.4f} to {found.high:.4f}"
+            interval = " to ".join(names.ends(found)) + names.mark(found)
             rows.append([split, names.METRICS[name], f"{found.value:.4f}", interval])
         dims = values.finetuned.metrics.active_dims
         rows.append([split, names.METRICS["active_dims"], names.number("active_dims", dims), ""])
     interval = f"{names.percent(comparison.confidence)} interval (bootstrap over pairs)"
-    return markdown_table(["split", "metric", "value", interval], rows, labels=2)
+    table = markdown_table(["split", "metric", "value", interval], rows, labels=2)
+    return f"{table}\n\n{names.PERCENTILE_NOTE}" if names.PERCENTILE_MARK in table else table
 
 
 def _parameters(setting: Setting) -> str:

@@ -50,7 +50,6 @@ def html_report(
         verdict=verdict(comparison),
         sections=tables,
         titles=[*(table.title for table in tables), *OTHER_TITLES],
-        test=comparison.splits["test"].spearman_test,
         pictures=pictures,
         changed=changed,
         setting=setting,

@@ -1,5 +1,11 @@
 """What people read instead of our names, and how many digits a number carries."""
 
+import math
+
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.simultaneous import PartGain
+from splade_sts.comparison.statistics import Estimate
+
 METRICS = {
     "pearson": "Pearson",
     "spearman": "Spearman",
@@ -25,6 +31,12 @@ SLICES = {
     "overlap": "word overlap (Jaccard, %)",
     "genre": "genre",
 }
+# Behind an interval that is not BCa's.
+PERCENTILE_MARK = "†"
+PERCENTILE_NOTE = (
+    f"{PERCENTILE_MARK} Percentile interval: BCa has none, because the value stands at or beyond "
+    "an end of all resamples, or no pair moves it."
+)
 FORMATS = {"active_dims": ".1f", "index_bytes": ".0f", "flops": ".3f"}
 
 
@@ -36,3 +48,40 @@ def number(metric: str, value: float, sign: str = "") -> str:
 def percent(share: float) -> str:
     """A level such as 0.95 as `95 %`."""
     return f"{100 * share:g} %"
+
+
+def decimals(error: float) -> int:
+    """Decimals that a number with the standard error `error` carries: half a unit of the last one
+    is at least `error`; one to four.
+    """
+    if error <= 0:
+        return 4
+    return max(1, min(4, math.floor(-math.log10(2 * error))))
+
+
+def ends(interval: Estimate | PartGain, sign: str = "") -> tuple[str, str]:
+    """Low and high end of an interval, with the digits that its resamples carry; `sign` is `+` for
+    a change.
+    """
+    form = f"{sign}.{decimals(interval.error)}f"
+    return format(interval.low, form), format(interval.high, form)
+
+
+def mark(interval: Estimate | PartGain) -> str:
+    """What stands behind an interval: ` †` where it is a percentile interval instead of BCa's."""
+    fell_back = isinstance(interval, Estimate) and interval.method == "percentile"
+    return f" {PERCENTILE_MARK}" if fell_back else ""
+
+
+def p_value(test: Test) -> str:
+    """`p = 0.03`, with the digits that its resamples carry; `p ≤ 0.0001` where no resample was as
+    extreme as the data.
+    """
+    smallest = 1 / (test.resamples + 1)
+    if test.p <= smallest:
+        return f"p ≤ {smallest:.1g}"
+    if test.p == 1:
+        return "p = 1"
+    error = math.sqrt(test.p * (1 - test.p) / test.resamples)
+    first = -math.floor(math.log10(float(f"{test.p:.0e}")))  # decimal of the first digit not 0
+    return f"p = {test.p:.{max(first, decimals(error))}f}"

@@ -35,34 +35,38 @@ def gains(comparison: Comparison) -> pd.DataFrame:
     """What fine-tuning added to Spearman, and what the fine-tuned model adds over each control.
 
     Returns:
-        `split`, `group` (`fine-tuned minus base` or `fine-tuned minus a control`), `name` (of the
-        part or control; it holds nothing but letters, digits and spaces, since a plot's page does
-        not escape it), `pairs`, `gain`, `low` and `high`.
+        `split`, `group` (`fine-tuned minus base`, the same `by slice`, whose intervals hold
+        together, or `fine-tuned minus a control`), `name` (of the part or control; it holds nothing
+        but letters, digits and spaces, since a plot's page does not escape it), `pairs`, `gain`,
+        `low` and `high`.
     """
     rows = []
     for split, values in comparison.splits.items():
-        parts = [("all pairs", values.whole), ("unseen in train", values.unseen)]
-        parts += [(f"{found.by} {found.name}", found.part) for found in values.slices]
-        rows += [
-            (split, "fine-tuned minus base", name, part.pairs, part.spearman.gain)
-            for name, part in parts
-            if part.spearman is not None
+        parts = [
+            ("all pairs", values.whole),
+            ("seen in train", values.seen),
+            ("unseen in train", values.unseen),
         ]
-        rows += [
-            (
-                split,
-                "fine-tuned minus a control",
-                names.CONTROLS[found.name],
-                values.pairs,
-                found.spearman_gain,
-            )
-            for found in values.controls
-        ]
+        for name, part in parts:
+            if part.spearman is not None:
+                gain = part.spearman.gain
+                row = (split, "fine-tuned minus base", name, part.pairs)
+                rows.append((*row, gain.value, gain.low, gain.high))
+        for found in values.slices:
+            if (within := found.spearman) is not None:
+                row = (
+                    split,
+                    "fine-tuned minus base by slice",
+                    f"{found.by} {found.name}",
+                    found.pairs,
+                )
+                rows.append((*row, within.gain, within.low, within.high))
+        for control in values.controls:
+            gain = control.spearman_gain
+            row = (split, "fine-tuned minus a control", names.CONTROLS[control.name], values.pairs)
+            rows.append((*row, gain.value, gain.low, gain.high))
     return pd.DataFrame(
-        [
-            (split, group, _plain(name), pairs, e.value, e.low, e.high)
-            for split, group, name, pairs, e in rows
-        ],
+        [(split, group, _plain(name), *numbers) for split, group, name, *numbers in rows],
         columns=["split", "group", "name", "pairs", "gain", "low", "high"],
     )
 

@@ -1,10 +1,12 @@
 """The tables of the report, from a comparison."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import Change, Comparison, Part, SplitComparison
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import Estimate
 from splade_sts.evaluation.results import RELEVANT
@@ -26,7 +28,9 @@ class Section:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """Every table that has rows, in the order of the report."""
+    """Every table that has rows, in the order of the report; one with a percentile interval in it
+    says so.
+    """
     found = [
         numbers(comparison),
         against_words(comparison),
@@ -37,7 +41,16 @@ def sections(comparison: Comparison) -> list[Section]:
             for split, values in comparison.splits.items()
         ),
     ]
-    return [section for section in found if section.rows]
+    return [_with_note(section) for section in found if section.rows]
+
+
+def _with_note(section: Section) -> Section:
+    marked = any(names.PERCENTILE_MARK in cell for row in section.rows for cell in row)
+    return (
+        replace(section, reading=f"{section.reading} {names.PERCENTILE_NOTE}")
+        if marked
+        else section
+    )
 
 
 def numbers(comparison: Comparison) -> Section:
@@ -52,9 +65,10 @@ def numbers(comparison: Comparison) -> Section:
         "sentence takes in an inverted "
         "index of 8 bytes a posting, uncompressed. The interval of a change comes from a paired "
         "bootstrap over the pairs "
-        "(BCa): a change whose interval holds zero may be chance. The checkpoint was chosen on "
-        "validation; test played no "
-        "part in it.",
+        "(BCa): a change whose interval holds zero may be chance. p is that of a paired "
+        "randomisation test: how often a change is at least as large where the two models' scores "
+        "of a pair are swapped at random. No p is smaller than its resamples can say. The "
+        "checkpoint was chosen on validation; test played no part in it.",
         [
             "split",
             "metric",
@@ -62,6 +76,7 @@ def numbers(comparison: Comparison) -> Section:
             "fine-tuned",
             "change",
             f"{names.percent(comparison.confidence)} interval",
+            "p",
         ],
         [
             [split, *row]
@@ -75,8 +90,10 @@ def numbers(comparison: Comparison) -> Section:
 def _metric_rows(values: SplitComparison) -> Iterator[list[str]]:
     for name in layout.COEFFICIENTS:
         change: Change = getattr(values, name)
+        test: Test = getattr(values, f"{name}_test")
         both = [f"{model.value:.4f}" for model in (change.base, change.finetuned)]
-        yield [names.METRICS[name], *both, *_estimate(change.gain, "+")]
+        p = names.p_value(test).removeprefix("p ").removeprefix("= ")
+        yield [names.METRICS[name], *both, *_estimate(change.gain, "+"), p]
     base, finetuned = values.base, values.finetuned
     pairs = {
         "active_dims": (base.metrics.active_dims, finetuned.metrics.active_dims),
@@ -91,6 +108,7 @@ def _metric_rows(values: SplitComparison) -> Iterator[list[str]]:
             names.number(metric, before),
             names.number(metric, after),
             change_text,
+            "",
             "",
         ]
 
@@ -128,26 +146,32 @@ def against_words(comparison: Comparison) -> Section:
 
 
 def without_seen(comparison: Comparison) -> Section:
-    """The whole splits, and what is left of them without sentences that training has seen."""
-    rows = [
-        [split, kind, *_part(part)]
-        for split, values in comparison.splits.items()
-        for kind, part in (("as published", values.whole), ("unseen in train", values.unseen))
-    ]
+    """The whole splits, their pairs with and without sentences that training has seen, and the
+    difference of the two gains.
+    """
+    level = f"{names.percent(comparison.confidence)} interval"
+    rows = []
+    for split, values in comparison.splits.items():
+        parts = (
+            ("as published", values.whole),
+            ("seen in train", values.seen),
+            ("unseen in train", values.unseen),
+        )
+        rows += [[split, kind, *_part(part)] for kind, part in parts]
+        if values.seen_minus_unseen is not None:
+            difference = _estimate(values.seen_minus_unseen.spearman, "+")
+            rows.append([split, "seen minus unseen", "", "", "", *difference])
     return Section(
         "Without what training has seen",
-        "The second row of each split leaves out every pair with a sentence that occurs in train "
-        "(case and white space "
-        "aside). A gain that is there only with those pairs would be memory.",
-        [
-            "split",
-            "pairs are",
-            "pairs",
-            "base",
-            "fine-tuned",
-            "change",
-            f"{names.percent(comparison.confidence)} interval",
-        ],
+        "Spearman. A pair is seen if one of its sentences occurs in train (case and white space "
+        "aside). The last row of a split is by how much the gain on seen pairs is larger than the "
+        "gain on unseen ones, with the two parts resampled independently of each other. A smaller "
+        "gain on unseen pairs does not show that sentences were learned by heart: the two parts "
+        "also differ in their scores, lengths and sources. What would answer that is a training "
+        "without those sentences (data.on_leak: drop_sentences_from_train): its gain on the same "
+        "seen pairs beside this one. Parts with fewer than "
+        f"{MINIMUM_SLICE} pairs, or scores that hardly vary, have no numbers.",
+        ["split", "pairs are", "pairs", "base", "fine-tuned", "change", level],
         rows,
         labels=2,
     )
@@ -187,13 +211,19 @@ def retrieval(comparison: Comparison) -> Section:
 
 def slices(split: str, values: SplitComparison, confidence: float) -> Section:
     """The slices of one split that have enough pairs."""
+    level = names.percent(confidence)
+    rows = [
+        [names.SLICES[found.by], found.name, str(found.pairs), *_slice(found.spearman)]
+        for found in values.slices
+        if found.spearman is not None
+    ]
     return Section(
         f"Slices of {split}",
         "Spearman within a part of the pairs. Compare along a row, not between rows: within a "
-        "band of gold scores every "
-        "correlation is lower because the scores vary less. With this many rows some intervals "
-        "miss zero by chance "
-        f"alone.{silent(values)}",
+        "band of gold scores every correlation is lower because the scores vary less. The "
+        f"intervals of all rows hold together: with {level} confidence every one of them holds its "
+        "true change. Numbers have the digits that the resamples of an interval carry."
+        f"{silent(values)}",
         [
             "by",
             "slice",
@@ -201,13 +231,9 @@ def slices(split: str, values: SplitComparison, confidence: float) -> Section:
             "base",
             "fine-tuned",
             "change",
-            f"{names.percent(confidence)} interval",
+            f"{level} interval, all together",
         ],
-        [
-            [names.SLICES[found.by], found.name, *_part(found.part)]
-            for found in values.slices
-            if found.part.spearman is not None
-        ],
+        rows,
         labels=2,
     )
 
@@ -215,9 +241,7 @@ def slices(split: str, values: SplitComparison, confidence: float) -> Section:
 def silent(values: SplitComparison) -> str:
     """Which slices say nothing, and why."""
     found = [
-        f"{part.by} {part.name} ({part.part.pairs})"
-        for part in values.slices
-        if part.part.spearman is None
+        f"{part.by} {part.name} ({part.pairs})" for part in values.slices if part.spearman is None
     ]
     if not found:
         return ""
@@ -225,6 +249,12 @@ def silent(values: SplitComparison) -> str:
         f" Left out, with fewer than {MINIMUM_SLICE} pairs or scores that do not vary: "
         f"{', '.join(found)}."
     )
+
+
+def _slice(gain: PartGain) -> list[str]:
+    form = f".{names.decimals(gain.error)}f"
+    models = [format(value, form) for value in (gain.base, gain.finetuned)]
+    return [*models, format(gain.gain, f"+{form}"), " to ".join(names.ends(gain, "+"))]
 
 
 def _part(part: Part) -> list[str]:
@@ -236,7 +266,5 @@ def _part(part: Part) -> list[str]:
 
 
 def _estimate(estimate: Estimate, sign: str = "") -> list[str]:
-    value, low, high = (
-        f"{bound:{sign}.4f}" for bound in (estimate.value, estimate.low, estimate.high)
-    )
-    return [value, f"{low} to {high}"]
+    interval = " to ".join(names.ends(estimate, sign)) + names.mark(estimate)
+    return [f"{estimate.value:{sign}.4f}", interval]

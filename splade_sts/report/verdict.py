@@ -1,16 +1,21 @@
 """What fine-tuning did, in one sentence."""
 
-from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.evidence import Comparison, ControlResult
+from splade_sts.controls.scores import DENSE
+from splade_sts.report import names
 
 
 def verdict(comparison: Comparison) -> str:
-    """What it did to Spearman on test, with interval and p value; a change whose interval holds
-    zero is called none.
+    """What it did to Spearman on test, with interval and p value, and what gives that its size.
+
+    A change whose interval holds zero is called none. Its size comes from the dense encoder where
+    there is one, else from the best score by words alone.
     """
     test = comparison.splits["test"]
-    change, p = test.spearman, test.spearman_test.p
+    change = test.spearman
     gain = change.gain
-    p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+    interval = ", ".join(names.ends(gain, "+"))
+    p = names.p_value(test.spearman_test)
     if gain.low > 0:
         verb = "raised test Spearman"
     elif gain.high < 0:
@@ -23,8 +28,23 @@ def verdict(comparison: Comparison) -> str:
         cost = "the same number of active dims"
     else:
         cost = f"{abs(more):.1f} {'more' if more > 0 else 'fewer'} active dims"
+    dense = f"the dense encoder{' it was made from' if comparison.dense_is_parent else ''}"
+    size = "" if test.reference is None else f"; {_against(test.reference, dense)}"
     return (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
-        f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {p_text}), with {cost} per "
-        f"sentence ({dims:.1f})."
+        f"({gain.value:+.4f} [{interval}], {p}), with {cost} per sentence ({dims:.1f}){size}."
     )
+
+
+def _against(reference: ControlResult, dense: str) -> str:
+    """How far the fine-tuned model is from a reference."""
+    found, value = reference.spearman_gain, f"{reference.spearman.value:.4f}"
+    name = dense if reference.name == DENSE else names.CONTROLS[reference.name]
+    if found.low <= 0 <= found.high:
+        interval = ", ".join(names.ends(found, "+"))
+        return (
+            f"it cannot be told from {name} ({value}; difference {found.value:+.4f} [{interval}])"
+        )
+    interval = ", ".join(sorted(end.lstrip("-") for end in names.ends(found)))
+    side = "above" if found.value > 0 else "below"
+    return f"that is {abs(found.value):.4f} [{interval}] {side} {name} ({value})"

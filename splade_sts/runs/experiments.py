@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
+from splade_sts import layout
 from splade_sts.errors import UserError
+from splade_sts.evaluation.results import Predictions
 from splade_sts.git import git, resolve
 from splade_sts.runs.record import Record, collect
 from splade_sts.runs.source import RunFiles
@@ -33,6 +36,22 @@ def experiments(root: Path) -> dict[str, Experiment]:
     return found
 
 
+def run_files(root: Path, name: str) -> RunFiles:
+    """The files of a DVC experiment, or of another Git revision.
+
+    Raises:
+        UserError: there is no such experiment or revision.
+    """
+    known = experiments(root)
+    revision = resolve(root, known[name].revision if name in known else name)
+    if revision is None:
+        raise UserError(
+            f"no DVC experiment or Git revision {name}; experiments there are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    return RunFiles.revision(root, revision)
+
+
 def read_run(root: Path, name: str, cached: Sequence[Path] = ()) -> Record:
     """The record of a DVC experiment, or of another Git revision.
 
@@ -45,21 +64,30 @@ def read_run(root: Path, name: str, cached: Sequence[Path] = ()) -> Record:
         UserError: there is no such experiment or revision, the pipeline has not run to its end
             there, or its parameters do not fit the schema.
     """
-    known = experiments(root)
-    revision = resolve(root, known[name].revision if name in known else name)
-    if revision is None:
-        raise UserError(
-            f"no DVC experiment or Git revision {name}; experiments there are: "
-            f"{', '.join(known) or 'none'}"
-        )
+    files = run_files(root, name)
     try:
-        return collect(RunFiles.revision(root, revision), cached)
+        return collect(files, cached)
     except FileNotFoundError as error:
         raise UserError(
             f"{name}: the pipeline has not run to its end there ({error.filename} is missing)"
         ) from None
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
+
+
+def read_predictions(
+    root: Path, name: str, model: layout.Model, split: layout.Split
+) -> Predictions | None:
+    """What a model of a run says of the pairs of a split; None where DVC's cache does not hold it.
+
+    Raises:
+        UserError: there is no such experiment or revision, or DVC cannot read it.
+    """
+    try:
+        content = run_files(root, name).read(layout.prediction(model, split))
+    except FileNotFoundError:
+        return None
+    return Predictions.read(BytesIO(content))
 
 
 def read_runs(root: Path, names: Sequence[str], cached: Sequence[Path] = ()) -> dict[str, Record]:

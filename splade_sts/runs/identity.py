@@ -1,4 +1,4 @@
-"""Which training a run has: the same one where its curves and headlines are the same."""
+"""Which training a run has: the same one where its curves are the same."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ CURVES = (layout.TRAINING_CURVE, layout.VALIDATION_CURVE)
 
 
 def training_id(files: RunFiles | None = None) -> str:
-    """Identity of a training: SHA-256 over its curves and headlines.
+    """Identity of a training: SHA-256 over its curves.
 
     Args:
         files: those of its run; None for those of the working directory.
@@ -19,7 +19,7 @@ def training_id(files: RunFiles | None = None) -> str:
         FileNotFoundError: the training has not ended there.
     """
     files = files or RunFiles.workspace()
-    return digest([files.read(path) for path in (*CURVES, layout.metrics("train"))])
+    return digest([files.read(path) for path in CURVES])
 
 
 def digest(parts: Sequence[bytes]) -> str:

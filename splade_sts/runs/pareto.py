@@ -1,107 +1,160 @@
-"""Quality against sparsity: which of several runs is not beaten in both."""
+"""Quality against cost: which of several runs no other beats in both."""
 
-import json
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, TypeVar
 
 from splade_sts import layout
-from splade_sts.comparison.statistics import Estimate
+from splade_sts.comparison.statistics import Bootstrap, Estimate, estimates
+from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
-from splade_sts.files import replacing, write_json
-from splade_sts.report import names
-from splade_sts.report.pictures import THEMES, render
-from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
-from splade_sts.text import markdown_table, one_line
+from splade_sts.evaluation.results import Predictions
+from splade_sts.runs.record import OUTPUT_TAG, Record
+from splade_sts.runs.table import varied_params
 
 DATA = f"{OUTPUT_TAG}{layout.NORMALIZED}"
-# Okabe and Ito's colours that the report does not use, and marks, one for each parameter that
-# varies.
-SERIES = (("#D55E00", "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), ("#E69F00", "P"))
-HOW_TO_READ = (
-    "Best for its size: no other run has fewer active dims and a Spearman at least as high, on "
-    "validation; choose there, "
-    "and take the numbers from test. The intervals are of each model by itself, over pairs; runs "
-    "on the same pairs are more "
-    "alike than they suggest."
-)
+# Where runs are chosen.
+JUDGED: layout.Split = "validation"
+
+CostName = Literal["active_dims", "flops", "index_bytes"]
+COSTS: tuple[CostName, ...] = ("active_dims", "flops", "index_bytes")
+# The predictions of a run's model on `JUDGED`; None where they are not in DVC's cache.
+ReadPredictions = Callable[[str, layout.Model], Predictions | None]
+BASE, DENSE_MODEL = "base model", "dense model"
 
 
 @dataclass(frozen=True)
-class SplitPoint:
-    """A model on one split; `low` and `high` bound its Spearman, None where the evidence of the run
-    is missing.
+class Quality:
+    """Spearman on one split; `low` and `high` bound it, None where the evidence of the run is
+    missing.
     """
 
     spearman: float
     low: float | None
     high: float | None
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Its numbers, without the interval."""
+        return (self.spearman,)
+
+
+@dataclass(frozen=True)
+class SplitPoint(Quality):
+    """A model on one split: its quality, and its costs (see `splade_sts.evaluation.results`)."""
+
     active_dims: float
     flops: float
+    index_bytes: float
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Its numbers, without the interval."""
+        return (self.spearman, *map(self.cost, COSTS))
+
+    def cost(self, name: CostName) -> float:
+        """One of the costs."""
+        value: float = getattr(self, name)
+        return value
+
+    def beats(self, other: "SplitPoint", cost: CostName) -> bool:
+        """Whether it is at least as good in Spearman and in a cost, and better in one of them."""
+        mine, theirs = self.cost(cost), other.cost(cost)
+        both = self.spearman >= other.spearman and mine <= theirs
+        return both and (self.spearman, mine) != (other.spearman, theirs)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model between quality and sparsity.
+    """A model between quality and cost.
 
     Attributes:
-        run: the run's name, or `base`.
+        name: the run's name; `base model`, or `base model of RUN` where there are several.
+        run: the run whose files hold it.
         model: `base` or `finetuned`.
         params: its values of the parameters in which the runs differ; a base model knows nothing of
             training.
         splits: where it lies, by split.
-        efficient: whether no other point is at least as good in both validation Spearman and
-            validation active dims and better in one (Pareto efficiency).
+        efficient_by: the costs by which it is efficient (Pareto): on validation no other point is
+            at least as good in both Spearman and that cost, and better in one of them.
     """
 
+    name: str
     run: str
     model: layout.Model
     params: dict[str, Any]
     splits: dict[layout.Split, SplitPoint]
-    efficient: bool = False
+    efficient_by: tuple[CostName, ...] = ()
 
-    @property
-    def place(self) -> tuple[float, ...]:
-        """Its numbers, without intervals."""
-        parts = self.splits.values()
-        return tuple(
-            number for part in parts for number in (part.spearman, part.active_dims, part.flops)
-        )
 
-    def beats(self, other: "Point") -> bool:
-        """Whether it is at least as good in both, and better in one, on validation."""
-        mine, theirs = self.splits["validation"], other.splits["validation"]
-        both = mine.spearman >= theirs.spearman and mine.active_dims <= theirs.active_dims
-        return both and (mine.spearman, mine.active_dims) != (theirs.spearman, theirs.active_dims)
+@dataclass(frozen=True)
+class Reference:
+    """A dense model on the same pairs: it has a quality, and none of the costs."""
+
+    name: str
+    splits: dict[layout.Split, Quality]
+
+
+Somewhere = TypeVar("Somewhere", Point, Reference)
+
+
+@dataclass(frozen=True)
+class Step:
+    """From an efficient point to the next larger one.
+
+    Attributes:
+        smaller, larger: names of the points.
+        spearman_gain: larger minus smaller on validation.
+        low, high: its interval, a paired bootstrap over the pairs; None where there is none.
+        missing: names of those of the two whose predictions are not in DVC's cache.
+    """
+
+    smaller: str
+    larger: str
+    spearman_gain: float
+    low: float | None
+    high: float | None
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The efficient points by one cost, cheapest first, and the steps between neighbours."""
+
+    cost: CostName
+    points: tuple[str, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points by their active dims on validation, and the parameters in which the runs differ."""
+    """Runs and their base models by their active dims on validation.
+
+    Attributes:
+        varied: the parameters in which the runs differ.
+        points: the models.
+        references: the dense models that the runs were compared with.
+        fronts: one for each cost.
+        confidence: level of the intervals between neighbours.
+    """
 
     varied: tuple[str, ...]
     points: tuple[Point, ...]
+    references: tuple[Reference, ...]
+    fronts: tuple[Front, ...]
+    confidence: float
 
 
-@dataclass(frozen=True)
-class Series:
-    """Points that one thing sets apart: its name, and for each of them the values that do."""
-
-    name: str
-    points: tuple[tuple[Point, str], ...]
-
-
-def points(runs: dict[str, Record]) -> Points:
-    """Where the runs, and each base model that they started from, lie between quality and sparsity.
+def points(
+    runs: Mapping[str, Record], predictions: ReadPredictions, bootstrap: Bootstrap
+) -> Points:
+    """Where the runs, and each base model that they started from, lie between quality and cost.
 
     Args:
         runs: records by name.
+        predictions: reads the predictions of an efficient point.
+        bootstrap: how the intervals between neighbours are made.
 
     Raises:
         UserError: the runs are of different data.
@@ -113,31 +166,47 @@ def points(runs: dict[str, Record]) -> Points:
                 f"{first} and {other} are of different data (data/normalized): they are not to be "
                 "compared"
             )
-    used = {
-        name
-        for record in runs.values()
-        for name in record.params
-        if not name.startswith(FREE_PARAMS)
-    }
-    varied = tuple(
-        sorted(
-            name
-            for name in used
-            if len({str(record.params.get(name)) for record in runs.values()}) > 1
-        )
-    )
+    varied = tuple(varied_params(list(runs.values())))
+    # those with intervals first: of several that are the same, the first stays
+    known = sorted(runs.items(), key=lambda item: item[1].comparison is None)
     tuned = [_point(name, record, "finetuned", varied) for name, record in runs.items()]
-    bases: dict[tuple[float, ...], Point] = {}
-    # those with intervals first: the same base model is there once
-    for record in sorted(runs.values(), key=lambda record: record.comparison is None):
-        base = _point("base", record, "base", varied)
-        bases.setdefault(base.place, base)
-    found = [*tuned, *bases.values()]
-    found = [
-        replace(point, efficient=not any(other.beats(point) for other in found)) for point in found
-    ]
+    bases = _distinct(_point(name, record, "base", varied) for name, record in known)
+    found = [*tuned, *(replace(base, name=_name(BASE, base.run, bases)) for base in bases)]
+    dense = _distinct(
+        Reference(name, splits) for name, record in known if (splits := _dense(record))
+    )
+    judged = tuple(
+        replace(point, efficient_by=tuple(_efficient(point, found)))
+        for point in sorted(found, key=lambda point: point.splits[JUDGED].active_dims)
+    )
     return Points(
-        varied, tuple(sorted(found, key=lambda point: point.splits["validation"].active_dims))
+        varied,
+        judged,
+        tuple(replace(one, name=_name(DENSE_MODEL, one.name, dense)) for one in dense),
+        _fronts(judged, predictions, bootstrap),
+        bootstrap.confidence,
+    )
+
+
+def _distinct(found: Iterable[Somewhere]) -> list[Somewhere]:
+    """The first of those that lie at the same place."""
+    places: dict[tuple[tuple[float, ...], ...], Somewhere] = {}
+    for one in found:
+        places.setdefault(tuple(part.place for part in one.splits.values()), one)
+    return list(places.values())
+
+
+def _name(model: str, run: str, among: Sequence[object]) -> str:
+    """A name that no run has: those of Git hold no blanks."""
+    return model if len(among) == 1 else f"{model} of {run}"
+
+
+def _efficient(point: Point, others: list[Point]) -> Iterable[CostName]:
+    mine = point.splits[JUDGED]
+    return (
+        cost
+        for cost in COSTS
+        if not any(other.splits[JUDGED].beats(mine, cost) for other in others)
     )
 
 
@@ -147,12 +216,8 @@ def _point(name: str, record: Record, model: layout.Model, varied: tuple[str, ..
         for key in varied
         if model == "finetuned" or not key.startswith("train.")
     }
-    return Point(
-        name,
-        model,
-        params,
-        {split: _split_point(record, model, split) for split in layout.HELD_OUT},
-    )
+    splits = {split: _split_point(record, model, split) for split in layout.HELD_OUT}
+    return Point(name, name, model, params, splits)
 
 
 def _split_point(record: Record, model: layout.Model, split: layout.Split) -> SplitPoint:
@@ -160,179 +225,105 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
     if record.comparison is not None:
         change = record.comparison.splits[split].spearman
         interval = change.base if model == "base" else change.finetuned
-    value = {
-        key: record.metrics[f"{model}.{split}.{key}"]
-        for key in ("spearman", "active_dims", "flops")
-    }
     return SplitPoint(
-        value["spearman"],
+        record.measured(model, split, "spearman"),
         interval.low if interval else None,
         interval.high if interval else None,
-        value["active_dims"],
-        value["flops"],
+        *(record.measured(model, split, cost) for cost in COSTS),
     )
 
 
-def as_table(found: Points, escape: Callable[[object], str] = str) -> str:
-    """The points as a Markdown table, and how to read it; `escape` is applied to names and values
-    of parameters.
-    """
-    rows = []
-    for point in found.points:
-        values = [point.params.get(name, "") for name in found.varied]
-        row = [
-            escape(cell)
-            for cell in (point.run, *("–" if value is None else value for value in values))
-        ]
-        for part in point.splits.values():
-            row += [_spearman(part), names.number("active_dims", part.active_dims)]
-        rows.append(
-            [
-                *row,
-                names.number("flops", point.splits["test"].flops),
-                "yes" if point.efficient else "",
-            ]
+def _dense(record: Record) -> dict[layout.Split, Quality] | None:
+    """The dense control of a run on both splits; None where it has none."""
+    found: dict[layout.Split, Quality] = {}
+    for split in layout.HELD_OUT:
+        spearman = record.metrics.get(f"controls.{split}.{DENSE}")
+        if spearman is None:
+            return None
+        controls = record.comparison.splits[split].controls if record.comparison else ()
+        interval = next((one.spearman for one in controls if one.name == DENSE), None)
+        found[split] = Quality(
+            spearman,
+            interval.low if interval else None,
+            interval.high if interval else None,
         )
-    headers = ["run", *(escape(name) for name in found.varied)]
-    headers += [
-        f"{split} {names.METRICS[what]}"
-        for split in layout.HELD_OUT
-        for what in ("spearman", "active_dims")
-    ]
-    headers += [f"{names.METRICS['flops']} (test)", "best for its size"]
-    return f"{markdown_table(headers, rows, labels=1 + len(found.varied))}\n\n{HOW_TO_READ}"
+    return found
 
 
-def _spearman(part: SplitPoint) -> str:
-    if part.low is None or part.high is None:
-        return names.number("spearman", part.spearman)
-    value, low, high = (
-        names.number("spearman", number) for number in (part.spearman, part.low, part.high)
-    )
-    return f"{value} [{low}, {high}]"
-
-
-def as_json(found: Points) -> str:
-    """`{varied, points: [{run, model, params, splits: {split: {…}}, efficient}]}`."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
-
-
-def picture(found: Points) -> bytes:
-    """The points of both splits as PNG: Spearman with its interval over active dims; a line joins
-    the efficient ones.
-    """
-
-    def draw(figure: Figure, theme: dict[str, str]) -> None:
-        panels = figure.subplots(1, 2)
-        for axes, split in zip(panels, layout.HELD_OUT, strict=True):
-            _draw(axes, split, found)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-
-    return render(draw, THEMES["light"], size=(11, 4.6), transparent=False)
-
-
-def series(found: Points) -> list[Series]:
-    """The points by what sets them apart: the base models, each parameter by itself, several at
-    once, or nothing.
-
-    What is usual for a parameter is the value that most runs have. Where one parameter varies, no
-    value of it is more usual than another.
-    """
-    tuned = [point for point in found.points if point.model == "finetuned"]
-    usual = {
-        name: _most_frequent([str(point.params[name]) for point in tuned]) for name in found.varied
+def _fronts(
+    judged: tuple[Point, ...], read: ReadPredictions, bootstrap: Bootstrap
+) -> tuple[Front, ...]:
+    chosen = {
+        cost: sorted(
+            (point for point in judged if cost in point.efficient_by),
+            key=lambda point: point.splits[JUDGED].cost(cost),
+        )
+        for cost in COSTS
     }
-    groups: dict[tuple[str, ...], list[Point]] = {}
-    for point in tuned:
-        different = tuple(name for name in found.varied if str(point.params[name]) != usual[name])
-        groups.setdefault(found.varied if len(found.varied) == 1 else different, []).append(point)
-    bases = [
-        (point, _values(point, tuple(point.params)))
-        for point in found.points
-        if point.model == "base"
-    ]
-    return [
-        Series(names.MODELS["base"], tuple(bases)),
-        *(
-            Series(
-                " and ".join(_readable(name) for name in different) or "usual values",
-                tuple((point, _values(point, different)) for point in group),
-            )
-            for different, group in groups.items()
-        ),
-    ]
+    efficient = {point.name: point for front in chosen.values() for point in front}
+    predictions = {
+        name: found
+        for name, point in efficient.items()
+        if (found := read(point.run, point.model)) is not None
+    }
+    neighbours = {
+        (one.name, other.name): other.splits[JUDGED].spearman - one.splits[JUDGED].spearman
+        for front in chosen.values()
+        for one, other in pairwise(front)
+    }
+    intervals = _intervals(predictions, neighbours, bootstrap)
 
+    def step(smaller: str, larger: str) -> Step:
+        low, high = intervals.get((smaller, larger), (None, None))
+        missing = tuple(name for name in (smaller, larger) if name not in predictions)
+        return Step(smaller, larger, neighbours[smaller, larger], low, high, missing)
 
-def _most_frequent(values: list[str]) -> str:
-    return Counter(sorted(values)).most_common(1)[0][0]
-
-
-def _readable(name: str) -> str:
-    """`train.batch_size` as `train batch size`."""
-    return name.replace(".", " ").replace("_", " ")
-
-
-def _values(point: Point, different: tuple[str, ...]) -> str:
-    values = [point.params[name] for name in different]
-    return ", ".join(
-        f"{value:g}" if isinstance(value, float) else str(value)
-        for value in values
-        if value is not None
-    )
-
-
-def _draw(axes: Axes, split: layout.Split, found: Points) -> None:
-    best = [point.splits[split] for point in found.points if point.efficient]
-    axes.plot(
-        [part.active_dims for part in best],
-        [part.spearman for part in best],
-        color="#8c959f",
-        linewidth=1,
-        label="best for its size, on validation",
-        zorder=1,
-    )
-    for number, group in enumerate(series(found)):
-        color, marker = (
-            SERIES[(number - 1) % len(SERIES)] if number else (THEMES["light"]["base"], "D")
+    return tuple(
+        Front(
+            cost,
+            tuple(point.name for point in front),
+            tuple(step(one.name, other.name) for one, other in pairwise(front)),
         )
-        parts = [point.splits[split] for point, _ in group.points]
-        below = [0.0 if part.low is None else max(0.0, part.spearman - part.low) for part in parts]
-        above = [
-            0.0 if part.high is None else max(0.0, part.high - part.spearman) for part in parts
-        ]
-        axes.errorbar(
-            [part.active_dims for part in parts],
-            [part.spearman for part in parts],
-            yerr=[below, above],
-            fmt=marker,
-            color=color,
-            elinewidth=0.8,
-            alpha=0.9,
-            label=group.name,
-            markersize=6,
-        )
-        for part, (_, text) in zip(parts, group.points, strict=True):
-            place = (part.active_dims, part.spearman)
-            axes.annotate(
-                text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color
-            )
-    axes.set(
-        title=split,
-        xlabel="active dims of a sentence",
-        ylabel=names.METRICS["spearman"],
-        xscale="log",
+        for cost, front in chosen.items()
     )
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    few = len(axes.get_xticks(minor=True)) < 12
-    axes.xaxis.set_minor_formatter(ScalarFormatter() if few else NullFormatter())
 
 
-def write(found: Points, folder: Path) -> None:
-    """Write `pareto.json`, `pareto.md` and `pareto.png` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "pareto.json", asdict(found))
-    table = f"{as_table(found, one_line)}\n".encode()
-    for name, content in (("pareto.md", table), ("pareto.png", picture(found))):
-        with replacing(folder / name) as target:
-            target.write_bytes(content)
+def _intervals(
+    predictions: dict[str, Predictions],
+    neighbours: Iterable[tuple[str, str]],
+    bootstrap: Bootstrap,
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Low and high of each difference in Spearman, larger minus smaller, on the same resamples.
+
+    Raises:
+        UserError: the predictions are of different pairs.
+    """
+    wanted = [both for both in neighbours if set(both) <= set(predictions)]
+    if not wanted:
+        return {}
+    needed = {name: predictions[name] for both in wanted for name in both}
+    first, *others = needed
+    pairs = needed[first].pairs
+    for other in others:
+        if not needed[other].pairs.same_as(pairs):
+            raise UserError(
+                f"the predictions of {first} and {other} on {JUDGED} are of different pairs, "
+                "though their dvc.lock names the same data; run dvc repro there and commit dvc.lock"
+            )
+    differences = {
+        f"{number}": (larger, smaller) for number, (smaller, larger) in enumerate(wanted)
+    }
+    found = estimates(
+        pairs.score,
+        {f"of {name}": one.cosine for name, one in needed.items()},
+        {
+            name: (f"of {larger}", f"of {smaller}")
+            for name, (larger, smaller) in differences.items()
+        },
+        bootstrap,
+    )
+    return {
+        both: (found[name].spearman.low, found[name].spearman.high)
+        for name, both in zip(differences, wanted, strict=True)
+        if name in found
+    }

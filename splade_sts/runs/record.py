@@ -4,8 +4,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
 from splade_sts.runs.public import public_params, scrub
@@ -21,13 +22,14 @@ from splade_sts.runs.source import RunFiles
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curve
 
 # The stages whose headlines belong to a run.
-HEADLINES = ("base", "finetuned", "comparison", "controls", "train")
+HEADLINES = ("base", "finetuned", "comparison", "controls")
 # Git holds these files of every run ...
 COMMITTED = (layout.PARAMS, layout.LOCK, *(layout.metrics(stage) for stage in ("data", *HEADLINES)))
 # ... and DVC's cache these, which may be missing there.
-COMPARISON = layout.evidence("comparison")
+COMPARISON, TRAINING = layout.evidence("comparison"), layout.evidence("train")
 CACHED = (
     layout.REPORTS,
+    TRAINING,
     *(layout.evidence(stage) for stage in ("data", *HEADLINES)),
 )
 
@@ -56,10 +58,12 @@ class Record:
         id: identifies the results: SHA-256 over parameters (as in `params`, without those of
             tracking and `train.checkpoint_steps`), headlines
             and curves.
-        training_id: identifies the training: SHA-256 over its curves and headlines.
+        training_id: identifies the training: SHA-256 over its curves.
         params: every parameter under its dotted name, absolute paths shortened.
         metrics: every headline under the name of its stage and its own: `base.test.spearman`,
-            `comparison.test.p`, `controls.test.bm25`, `train.best_step`.
+            `comparison.gain`, `controls.test.bm25`.
+        details: numbers of the evidence that are no headlines, as far as it was asked for and is
+            there: `base.test.pearson`, `comparison.validation.gain`, `train.best_step`.
         training, validation: the points of the two curves.
         tags: what else is known: the resolved precision, DVC's hash of every output under data and
             models.
@@ -74,6 +78,7 @@ class Record:
     training_id: str
     params: dict[str, Any]
     metrics: dict[str, float]
+    details: dict[str, float]
     training: tuple[TrainingPoint, ...]
     validation: tuple[ValidationPoint, ...]
     tags: dict[str, str]
@@ -83,9 +88,25 @@ class Record:
     missing: tuple[str, ...]
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """Headlines and details."""
+        return self.metrics | self.details
+
+    @property
     def points(self) -> tuple[TrainingPoint | ValidationPoint, ...]:
         """Both curves."""
         return (*self.training, *self.validation)
+
+    def measured(self, model: layout.Model, split: layout.Split, metric: str) -> float:
+        """A number of a model on a split; `index_bytes` too, which is a multiple of active dims."""
+        if metric == "index_bytes":
+            return POSTING_BYTES * self.measured(model, split, "active_dims")
+        return self.numbers[f"{model}.{split}.{metric}"]
+
+    def holds(self, split: layout.Split, metric: str) -> bool:
+        """Whether both models' `measured` is there: headlines are in any case."""
+        name = "active_dims" if metric == "index_bytes" else metric
+        return all(f"{model}.{split}.{name}" in self.numbers for model in layout.MODELS)
 
 
 def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> Record:
@@ -105,11 +126,12 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
     curves = [files.read(path) for path in CURVES]
     settings = params.parse(YAML(typ="safe").load(committed[str(layout.PARAMS)]))
     headlines = {stage: json.loads(committed[str(layout.metrics(stage))]) for stage in HEADLINES}
-    metrics = flatten(headlines)
+    metrics = flatten({stage: found.get(stage, found) for stage, found in headlines.items()})
     kept, missing = _cached(files, cached)
     comparison = _comparison(kept.get(str(COMPARISON)))
     if comparison is None and COMPARISON in cached and str(COMPARISON) not in missing:
         missing = (*missing, f"{COMPARISON} of this version")
+    training = json.loads(kept.get(str(TRAINING), b"{}"))
     hashes = _hashes(committed[str(layout.LOCK)])
     identity = public_params(settings, without=("track", "train.checkpoint_steps"))
     return Record(
@@ -117,9 +139,10 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
         training_id=training_id(files),
         params=public_params(settings),
         metrics=metrics,
+        details=_details(comparison, training, without=metrics),
         training=tuple(read_curve(curves[0].decode("utf-8"), TrainingPoint)),
         validation=tuple(read_curve(curves[1].decode("utf-8"), ValidationPoint)),
-        tags=_precision(kept.get(str(layout.evidence("train"))))
+        tags={name: training[name] for name in ("precision",) if name in training}
         | {
             f"{OUTPUT_TAG}{path}": md5
             for path, md5 in hashes.items()
@@ -168,8 +191,24 @@ def _comparison(content: bytes | None) -> Comparison | None:
         return None
 
 
-def _precision(training: bytes | None) -> dict[str, str]:
-    return {} if training is None else {"precision": str(json.loads(training)["precision"])}
+def _details(
+    comparison: Comparison | None, training: dict[str, Any], without: Collection[str]
+) -> dict[str, float]:
+    """`Record.details`: all numbers but those `without`."""
+    found: dict[str, Any] = {
+        f"train.{name}": training[name] for name in ("steps", "best_step") if name in training
+    }
+    for split, one in comparison.splits.items() if comparison else ():
+        for model, evaluation in (("base", one.base), ("finetuned", one.finetuned)):
+            for group in (evaluation.metrics, evaluation.cost, evaluation.retrieval):
+                if group is not None:
+                    found |= flatten(asdict(group), f"{model}.{split}.")
+        gain = one.spearman.gain
+        bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+        for name, value in bounds.items():
+            key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
+            found[key] = value
+    return {name: float(value) for name, value in found.items() if name not in without}
 
 
 def _hashes(lock: bytes) -> dict[str, str]:

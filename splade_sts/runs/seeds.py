@@ -14,7 +14,7 @@ from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
 from splade_sts.text import markdown_table
 
 SEED = "train.seed"
-SHOWN = ("spearman", "pearson", "active_dims", "flops")
+SHOWN = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
 # Outputs that runs which differ in their seed have in common.
 COMMON = (layout.NORMALIZED, layout.model("base"))
 
@@ -94,7 +94,8 @@ def _differences(one: Record, other: Record) -> list[str]:
 
 
 def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
-    """Mean, standard deviation and interval over seeds of every metric in `SHOWN`.
+    """Mean, standard deviation and interval over seeds of every metric in `SHOWN` that all records
+    hold: headlines in any case, the others where their evidence was read.
 
     The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of
     other pairs with the same model.
@@ -107,17 +108,23 @@ def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
         UserError: the runs make no summary over seeds.
     """
     check_only_seeds_differ(runs)
-    metrics = [f"{split}.{metric}" for split in layout.HELD_OUT for metric in SHOWN]
     return SeedSummary(
         {name: record.params[SEED] for name, record in runs.items()},
         confidence,
-        {metric: _summary(runs, confidence, metric) for metric in metrics},
+        {
+            f"{split}.{metric}": _summary(runs, confidence, split, metric)
+            for split in layout.HELD_OUT
+            for metric in SHOWN
+            if all(record.holds(split, metric) for record in runs.values())
+        },
     )
 
 
-def _summary(runs: dict[str, Record], confidence: float, metric: str) -> MetricSummary:
-    values = {name: record.metrics[f"finetuned.{metric}"] for name, record in runs.items()}
-    base = next(iter(runs.values())).metrics[f"base.{metric}"]
+def _summary(
+    runs: dict[str, Record], confidence: float, split: layout.Split, metric: str
+) -> MetricSummary:
+    values = {name: record.measured("finetuned", split, metric) for name, record in runs.items()}
+    base = next(iter(runs.values())).measured("base", split, metric)
     mean, sd = float(np.mean(list(values.values()))), float(np.std(list(values.values()), ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
     return MetricSummary(base, values, mean, sd, mean - half, mean + half)

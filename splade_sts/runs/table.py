@@ -129,7 +129,7 @@ def _row(name: str, record: Record, varied: list[str]) -> Row:
     interval: Estimate | None = None
     if record.comparison is not None:
         interval = record.comparison.splits["test"].spearman.finetuned
-    low, high = (metrics[f"comparison.test.spearman_gain_{bound}"] for bound in ("low", "high"))
+    low, high = (metrics[f"comparison.gain_{bound}"] for bound in ("low", "high"))
     return Row(
         run=name,
         differs={key: record.params.get(key) for key in varied},
@@ -139,7 +139,7 @@ def _row(name: str, record: Record, varied: list[str]) -> Row:
         high=interval.high if interval else None,
         test_active_dims=metrics["finetuned.test.active_dims"],
         test_flops=metrics["finetuned.test.flops"],
-        gain=metrics["comparison.test.spearman_gain"],
+        gain=metrics["finetuned.test.spearman"] - metrics["base.test.spearman"],
         gain_low=low,
         gain_high=high,
         verdict="raised" if low > 0 else "lowered" if high < 0 else "no significant difference",

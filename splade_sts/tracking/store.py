@@ -152,7 +152,7 @@ class Store:
             run_id,
             metrics=[
                 Metric(view.metric_name(key), value, now, 0)
-                for key, value in record.metrics.items()
+                for key, value in record.numbers.items()
             ],
             params=param_entities(
                 {key: value for key, value in record.params.items() if key not in run.data.params}

@@ -11,19 +11,20 @@ and writes nothing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from splade_sts import layout
 from splade_sts.errors import UserError
 from splade_sts.git import git
+from splade_sts.report.named import name_run
 from splade_sts.report.verdict import verdict
 from splade_sts.runs.experiments import experiments
 from splade_sts.runs.place import changed_params, commit_tags, experiment_tags, git_tags, run_name
 from splade_sts.runs.record import Record, collect
 from splade_sts.runs.source import RunFiles
 from splade_sts.tracking.start import start_mlflow
-from splade_sts.tracking.view import EXPERIMENT_TAG, REPORT, mlflow_tags, note, sweep_tag
+from splade_sts.tracking.view import EXPERIMENT_TAG, REPORT, changes, mlflow_tags, note, sweep_tag
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,21 @@ def shown_tags(root: Path, record: Record, tags: dict[str, str]) -> dict[str, st
     }
 
 
+def with_named_report(root: Path, record: Record, tags: dict[str, str]) -> Record:
+    """`record` whose report says at its top of which run it is: name, commit, what differs from the
+    committed parameters.
+    """
+    report = record.artifacts.get(str(REPORT))
+    if report is None:
+        return record
+    facts = {"run": run_name(tags), "commit": tags["git.commit"]}
+    changed = changed_params(root, record.params, tags["git.commit"])
+    if changed is not None:
+        facts["parameters"] = changes(changed)
+    named = {str(REPORT): name_run(report, facts)}
+    return replace(record, artifacts={**record.artifacts, **named})
+
+
 def write(record: Record, experiment: str, model: Path | None = None) -> tuple[str, bool]:
     """Write the record of the pipeline run in the working directory, and the model in the folder
     `model`.
@@ -88,7 +104,8 @@ def write(record: Record, experiment: str, model: Path | None = None) -> tuple[s
     store = Store.open(root, experiment)
     store.settle()
     tags = git_tags(root)
-    done = store.write(record, run_name(tags), shown_tags(root, record, tags))
+    named = with_named_report(root, record, tags)
+    done = store.write(named, run_name(tags), shown_tags(root, record, tags))
     if model is not None and store.registered(done.run_id, experiment) is None:
         store.log_model(done.run_id, model, experiment)
     return done.run_id, done.new
@@ -132,7 +149,10 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
                 continue
             tags = shown_tags(root, record, place.tags)
             written = store.write(
-                record, run_name(place.tags), tags, by_name=EXPERIMENT_TAG in place.tags
+                with_named_report(root, record, place.tags),
+                run_name(place.tags),
+                tags,
+                by_name=EXPERIMENT_TAG in place.tags,
             )
             done.append(Synced(place.name, written.run_id, written.new, written.missing))
     return done

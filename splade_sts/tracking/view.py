@@ -34,7 +34,7 @@ COLUMNS = (
         for name in (
             "test/base_spearman",
             "test/finetuned_spearman",
-            "evidence/test_spearman_gain",
+            "evidence/test_gain",
             "test/base_active_dims",
             "test/finetuned_active_dims",
         )
@@ -61,13 +61,15 @@ def point_values(point: Point) -> dict[str, float]:
 
 
 def metric_name(headline: str) -> str:
-    """The name of a headline of `splade_sts.runs.record.Record`.
+    """The name of a headline or detail of `splade_sts.runs.record.Record`.
 
-    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.test.p` is
-    `evidence/test_p`, `controls.test.bm25` is `evidence/test_bm25_spearman`, `train.best_step` is
-    `train/best_step`.
+    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.gain` and
+    `comparison.test.gain` are `evidence/test_gain`, `controls.test.bm25` is
+    `evidence/test_bm25_spearman`, `train.best_step` is `train/best_step`.
     """
     stage, *rest = headline.split(".")
+    if stage == "comparison" and len(rest) == 1:
+        rest = ["test", *rest]
     if stage in layout.MODELS:
         split, *name = rest
         return f"{split}/{'_'.join([stage, *name])}"
@@ -149,17 +151,24 @@ def note(
         report: the path of the report among the run's artifacts; None where there is none.
     """
     parts = [verdict] if verdict else []
-    if changed:
-        changes = [
-            f"`{name}` {_shown(now)} instead of {_shown(before)}"
-            for name, (now, before) in changed.items()
-        ]
-        parts.append(f"Changed from the committed parameters: {', '.join(changes)}.")
-    elif changed is not None:
-        parts.append("The parameters are the committed ones.")
+    if changed is not None:
+        parts.append(changes(changed, "`"))
     if report:
         parts.append(f"The report is the artifact `{report}`.")
     return "\n\n".join(parts)
+
+
+def changes(changed: dict[str, tuple[Any, Any]], quote: str = "") -> str:
+    """A sentence on `splade_sts.runs.place.changed_params`; `quote` stands around names and
+    values.
+    """
+    if not changed:
+        return "The parameters are the committed ones."
+    said = []
+    for name, values in changed.items():
+        what, now, before = (f"{quote}{text}{quote}" for text in (name, *map(_shown, values)))
+        said.append(f"{what} {now} instead of {before}")
+    return f"Changed from the committed parameters: {', '.join(said)}."
 
 
 def same_results(note: str, name: str) -> str:
@@ -168,7 +177,7 @@ def same_results(note: str, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def experiment_tags() -> dict[str, str]:

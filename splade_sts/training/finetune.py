@@ -61,15 +61,12 @@ class TrainingResult:
     best_step: int
     validation: Metrics
 
-    def headlines(self) -> dict[str, int]:
-        """What `dvc metrics show` lists."""
-        return {"steps": self.steps, "best_step": self.best_step}
-
     def evidence(self) -> dict[str, Any]:
         """All of it that no other file holds."""
         return {
             "precision": self.precision,
-            **self.headlines(),
+            "steps": self.steps,
+            "best_step": self.best_step,
             "validation": asdict(self.validation),
         }
 

@@ -22,7 +22,7 @@ from tests.support.commands import dvc, run, stage, start
 from tests.support.projects import commit, copy_project, set_params
 
 pytestmark = pytest.mark.xdist_group("kill")
-TRAINED = (layout.evidence("train"), layout.metrics("train"), layout.TRAINING_CURVE)
+TRAINED = (layout.evidence("train"), layout.VALIDATION_CURVE, layout.TRAINING_CURVE)
 
 
 @pytest.fixture(scope="module")

@@ -35,13 +35,13 @@ def copy(project, tmp_path) -> Path:
 def test_outputs(project, monkeypatch):
     """Every promised output is there, and the numbers agree wherever they stand."""
     monkeypatch.chdir(project)
-    names = ["base", "comparison", "controls", "data", "finetuned", "record", "train"]
+    names = ["base", "comparison", "controls", "data", "finetuned", "record"]
     metrics = sorted(path.name for path in Path("metrics").iterdir())
     assert metrics == [*(f"{name}.json" for name in names), "training.csv", "validation.csv"]
     comparison = read_json(layout.evidence("comparison"))
     for name in layout.MODELS:
         evaluation = Evaluation.read(name)
-        assert read_json(layout.metrics(name)) == evaluation.headlines()
+        assert read_json(layout.metrics(name)) == evaluation.headlines(name)
         for split in layout.HELD_OUT:
             found = comparison["splits"][split]
             assert found[name]["metrics"] == vars(evaluation.splits[split].metrics)
@@ -110,7 +110,7 @@ def test_an_experiment(copy):
     before = results(copy)
     done = dvc(copy, "exp", "run", "-n", "two-epochs", "-S", "train.epochs=2")
     assert stages_run(done.stdout) == ["train", "evaluate@finetuned", "compare", "track"]
-    assert read_json(copy / layout.metrics("train"))["steps"] == 4
+    assert read_json(copy / layout.evidence("train"))["steps"] == 4
     changed = json.loads(dvc(copy, "params", "diff", "--json").stdout)
     assert changed["params.yaml"].keys() == {"train.epochs"}
     diff = json.loads(dvc(copy, "metrics", "diff", "--json").stdout)

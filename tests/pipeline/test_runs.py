@@ -30,10 +30,11 @@ def test_the_pipeline_run_is_one_complete_run(project: Path, record: Record) -> 
     metrics = one.data.metrics
     [(control, spearman)] = controls["test"].items()
     assert metrics[f"evidence/test_{control}_spearman"] == spearman
-    assert metrics["test/base_spearman"] == base["test"]["spearman"]
-    assert metrics["evidence/test_spearman_gain"] == comparison["test"]["spearman_gain"]
+    assert metrics["test/base_spearman"] == base["base"]["test"]["spearman"]
+    assert metrics["evidence/test_gain_low"] == comparison["gain_low"]
+    assert {"test/finetuned_pearson", "validation/base_pearson", "train/best_step"} <= {*metrics}
     gain = metrics["test/finetuned_spearman"] - metrics["test/base_spearman"]
-    assert metrics["evidence/test_spearman_gain"] == pytest.approx(gain, abs=1e-6)
+    assert metrics["evidence/test_gain"] == pytest.approx(gain, abs=1e-6)
     assert one.data.params["train.learning_rate"] == "0.001"
     assert one.data.params["train.loss"] == "cosine"
     tags = {"git.commit", "git.dirty", "device", "precision", "dvc.md5.models/finetuned"}
@@ -294,7 +295,9 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     folder = copy_project(project, tmp_path / "project")
     text = (folder / "dvc.lock").read_text()
     lines = text.splitlines()
-    place = next(n for n, line in enumerate(lines) if line.strip() == "- path: metrics/train.json")
+    place = next(
+        n for n, line in enumerate(lines) if line.strip() == "- path: metrics/finetuned.json"
+    )
     md5 = next(line for line in lines[place:] if "md5:" in line and "hash" not in line)
     (folder / "dvc.lock").write_text(text.replace(md5, md5[:-32] + "f" * 32))
     run(["git", "commit", "-qam", "a wrong hash"], folder)
@@ -303,7 +306,7 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     rows = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 4]
     results = ("reproduced", "differs", "missing")
     found = {row[2].strip(): row[3].strip() for row in rows if row[3].strip() in results}
-    assert found.pop("metrics/train.json") == "differs", done.stdout + done.stderr
+    assert found.pop("metrics/finetuned.json") == "differs", done.stdout + done.stderr
     assert len(found) > 10
     assert set(found.values()) == {"reproduced"}, found
     assert done.returncode == 1

@@ -39,7 +39,7 @@ def test_mlflow_pages(
     with mlflow_server(tmp_path, uri) as (address, _):
         wait = WebDriverWait(browser, 60)
         browser.get(address + view.runs_page(store.experiment_id))
-        texts = ("first-run", "second-run", "finetuned_spearman", "test_spearman_gain")
+        texts = ("first-run", "second-run", "finetuned_spearman", "test_gain")
         wait.until(lambda b: all(text in b.page_source for text in texts))
         assert "machine_learning" in browser.current_url
         assert "traces" not in browser.current_url
@@ -51,7 +51,7 @@ def test_mlflow_pages(
         browser.get("about:blank")
         compared = f"runs={json.dumps([first, second])}&experiments={json.dumps(['1'])}"
         browser.get(f"{address}/#/compare-runs?{compared}")
-        texts = ("second-run", "evidence/test_spearman_gain")
+        texts = ("second-run", "evidence/test_gain")
         wait.until(lambda b: all(text in b.page_source for text in texts))
         browser.get("about:blank")
         page = f"{address}/#/experiments/{store.experiment_id}/runs?compareRunsMode=CHART"

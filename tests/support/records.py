@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import Change, Comparison, ControlResult, Part, SplitComparison
-from splade_sts.comparison.statistics import Estimate, Test
+from splade_sts.comparison.randomisation import Test
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.evaluation.results import Cost, Evaluation, Metrics, SplitEvaluation
 from splade_sts.files import write_json
 from splade_sts.runs.record import Record, collect
@@ -34,6 +35,7 @@ PIPELINE = {
     "normalize": {"data/normalized": FOLDER_MD5},
     "base_model": {"models/base": FOLDER_MD5, "models/base.json": FILE_MD5},
     "train": {"models/finetuned": FOLDER_MD5, "evidence/train.json": FILE_MD5},
+    "evaluate": {"predictions/finetuned": FOLDER_MD5},
     "compare": {"reports": FOLDER_MD5, "evidence/comparison.json": FILE_MD5},
 }
 
@@ -51,7 +53,8 @@ def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
     """A comparison whose intervals reach 0.1 to both sides."""
 
     def estimate(value: float) -> Estimate:
-        return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1)
+        low, high = value - 0.1, value + 0.1
+        return Estimate(value, low, high, low, high, method="bca", error=0.0002)
 
     def change(before: float, after: float) -> Change:
         return Change(estimate(before), estimate(after), estimate(after - before))
@@ -62,9 +65,11 @@ def comparison(base: Evaluation, finetuned: Evaluation) -> Comparison:
         spearman = change(one.metrics.spearman, other.metrics.spearman)
         pearson = change(one.metrics.pearson, other.metrics.pearson)
         control = ControlResult("bm25", estimate(0.3), estimate(0.31), estimate(0.2), estimate(0.2))
-        test = Test(2.0, 0.04)
+        test = Test(0.04, 1000)
         part = Part(one.pairs, pearson, spearman)
-        found[str(split)] = SplitComparison(one, other, part, test, test, part, (control,), ())
+        found[str(split)] = SplitComparison(
+            one, other, part, test, test, part, part, None, (control,), ()
+        )
     return Comparison(0.95, found)
 
 
@@ -90,11 +95,10 @@ def write_run(folder: Path, **changes: Any) -> None:
         )
     headlines: dict[str, dict[str, Any]] = {
         "data": {"rows": {"train": 32, "validation": 16, "test": 16}, "shared_pairs": {}},
-        "base": base.headlines(),
-        "finetuned": finetuned.headlines(),
+        "base": base.headlines("base"),
+        "finetuned": finetuned.headlines("finetuned"),
         "comparison": compared.headlines(),
         "controls": {split: {"bm25": 0.31} for split in layout.HELD_OUT},
-        "train": {"steps": 4, "best_step": 4},
     }
     evidence: dict[str, dict[str, Any]] = {
         "data": {},
@@ -126,7 +130,7 @@ def write_pipeline(folder: Path) -> None:
         )
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (folder / ".gitignore").write_text("/data\n/models\n/evidence\n/reports\n")
+    (folder / ".gitignore").write_text("/data\n/models\n/evidence\n/predictions\n/reports\n")
 
 
 @cache
@@ -135,3 +139,20 @@ def run_record() -> Record:
     with tempfile.TemporaryDirectory() as folder:
         write_run(Path(folder))
         return collect(RunFiles.workspace(Path(folder)))
+
+
+def changed(
+    record: Record, quality: float, size: float, flops: float | None = None, **params: Any
+) -> Record:
+    """A run with that validation Spearman, active dims and FLOPs (a tenth of `size`, unless given);
+    on test Spearman is the other way round.
+    """
+    metrics = {
+        "finetuned.validation.spearman": quality,
+        "finetuned.validation.active_dims": size,
+        "finetuned.validation.flops": size / 10 if flops is None else flops,
+        "finetuned.test.spearman": 1 - quality,
+    }
+    return replace(
+        record, metrics={**record.metrics, **metrics}, params={**record.params, **params}
+    )

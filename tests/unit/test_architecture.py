@@ -6,7 +6,8 @@ import-linter in pyproject.toml.
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ OF_ONE_STAGE = {
         "splade_sts/evaluation/results.py": "types of what compare wrote",
         "splade_sts/git.py": "says in MLflow where the run stands",
         "splade_sts/report/verdict.py": "says it in MLflow",
+        "splade_sts/report/named.py": "names the run in MLflow's copy of the report",
+        "splade_sts/report/names.py": "what the verdict says it with",
         "splade_sts/runs/experiments.py": "finds what `sync` writes to MLflow",
         "splade_sts/tracking/": "shows the record in MLflow",
         "splade_sts/training/checkpoints.py": "removes what nothing asks for any more",
@@ -56,7 +59,9 @@ OF_ONE_STAGE = {
     },
 }
 # What lies in a folder that a stage depends on without being imported by it.
-NOT_IMPORTED: dict[str, dict[str, str]] = {}
+NOT_IMPORTED = {
+    "compare": {"splade_sts/report/named.py": "names the run in MLflow's copy of the report"}
+}
 
 
 def source_file(module: str) -> str:
@@ -173,117 +178,107 @@ def below(prefix: str) -> set[str]:
     }
 
 
-# Functions that read all of the parameters they are given but those under `without`. Their own
-# file says nothing about a stage: what counts is how the stage calls them.
-READ_ALL: dict[str, Callable[[ast.Call], ast.expr]] = {
-    "public_params": lambda call: call.args[0],
-    "scrub": lambda call: call.args[1],
-}
+# Functions that read all of a section they are given but what is under `without`, and the number of
+# that argument. Their own file says nothing about a stage: what counts is how the stage calls them.
+READ_ALL = {"public_params": 0, "scrub": 1, "getattr": 0}
 READ_ALL_FILES = {"splade_sts/runs/public.py", "splade_sts/params.py"}
+LOADS = ("params.load", "params.parse", "load", "parse")
+
+Names = dict[str, set[type[BaseModel]]]
 
 
-class Reads(ast.NodeVisitor):
-    """The parameters that a module reads, as far as its annotations say which section a name holds.
+def sections(node: ast.expr, names: Names) -> set[type[BaseModel]]:
+    """The sections that an expression may hold."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in LOADS:
+        return {params.Params}
+    found = set(names.get(ast.unparse(node), ()))
+    if isinstance(node, ast.Attribute):
+        fields = [outer.model_fields.get(node.attr) for outer in sections(node.value, names)]
+        found |= {
+            section for field in fields if field and (section := as_section(field.annotation))
+        }
+    return found
 
-    A name holds a section if it is an argument or an attribute annotated with a class of the
-    schema, or was assigned from `params.load()`, `params.parse(...)` or an attribute of those.
+
+def names_of_sections(tree: ast.Module) -> Names:
+    """What each name of a module may hold: the sections that its annotations say, or that were
+    assigned to it. A name that holds different ones in different functions may hold any of them.
     """
-
-    def __init__(self, places: dict[type[BaseModel], str]) -> None:
-        self.places = places
-        self.names: dict[str, type[BaseModel]] = {}
-        self.constants: dict[str, ast.expr] = {}
-        self.found: set[str] = set()
-
-    def visit_Module(self, node: ast.Module) -> None:
-        for part in node.body:
-            if isinstance(part, ast.Assign):
-                self.constants |= {ast.unparse(target): part.value for target in part.targets}
-        self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        outer = dict(self.names)
-        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]:
-            self.names.pop(argument.arg, None)
-            if section := self.annotated(argument.annotation):
-                self.names[argument.arg] = section
-        self.generic_visit(node)
-        self.names = outer
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        outer = dict(self.names)
-        for statement in ast.walk(node):
-            if isinstance(statement, ast.AnnAssign) and (
-                section := self.annotated(statement.annotation)
-            ):
-                self.names[f"self.{ast.unparse(statement.target).removeprefix('self.')}"] = section
-        self.generic_visit(node)
-        self.names = outer
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        self.generic_visit(node)
+    names: Names = defaultdict(set)
+    nodes = [*ast.walk(tree)]
+    for node in nodes:
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
+            last = ast.unparse(node.annotation).split(".")[-1].strip("'\"")
+            if section := SECTIONS.get(last):
+                names[name].add(section)
+                names[f"self.{name}"].add(section)  # should it be an attribute of a class
+    assignments = [node for node in nodes if isinstance(node, ast.Assign)]
+    for node in sorted(assignments, key=lambda node: node.lineno):
         pairs = [(target, node.value) for target in node.targets]
         if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
             pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))
         for target, value in pairs:
-            self.names.pop(ast.unparse(target), None)
-            if section := self.section(value):
-                self.names[ast.unparse(target)] = section
+            names[ast.unparse(target)] |= sections(value, names)
+    return names
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        self.generic_visit(node)
-        section = self.section(node.value)
-        if section is None:
-            return
-        place = self.places[section]
-        if node.attr in section.model_fields:
-            if not as_section(section.model_fields[node.attr].annotation):
-                self.found.add(f"{place}.{node.attr}".removeprefix("."))
-        elif node.attr != "model_dump":  # a property: what it reads in turn
-            self.found |= {f"{place}.{name}" for name in property_reads(section, node.attr)}
 
-    def visit_Call(self, node: ast.Call) -> None:
-        self.generic_visit(node)
-        name = ast.unparse(node.func).split(".")[-1]
-        if name == "model_dump" and isinstance(node.func, ast.Attribute):
-            whole, left_out = node.func.value, "exclude"
-        elif name in READ_ALL:
-            whole, left_out = READ_ALL[name](node), "without"
-        elif name == "getattr":
-            whole, left_out = node.args[0], ""
-        else:
-            return
-        if section := self.section(whole):
-            place = self.places[section]
-            without = [keyword.value for keyword in node.keywords if keyword.arg == left_out]
-            contents = [self.constants.get(ast.unparse(value), value) for value in without]
-            names = [name for value in contents for name in excluded(ast.literal_eval(value))]
-            self.found |= below(place).difference(
-                *(below(f"{place}.{name}".removeprefix(".")) for name in names)
-            )
+def reads(tree: ast.Module) -> set[str]:
+    """The parameters that a module reads, as far as names hold sections (`names_of_sections`)."""
+    names, places = names_of_sections(tree), dict(section_places())
+    constants = {
+        ast.unparse(target): node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            for section in sections(node.value, names):
+                for field in fields_read(section, node.attr):
+                    found.add(f"{places[section]}.{field}".removeprefix("."))
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func).split(".")[-1]
+            if name == "model_dump" and isinstance(node.func, ast.Attribute):
+                whole, keyword = node.func.value, "exclude"
+            elif name in READ_ALL:
+                whole, keyword = node.args[READ_ALL[name]], "without"
+            else:
+                continue
+            left_out = [
+                ast.literal_eval(constants.get(ast.unparse(argument.value), argument.value))
+                for argument in node.keywords
+                if argument.arg == keyword
+            ]
+            for section in sections(whole, names):
+                place = places[section]
+                found |= below(place).difference(
+                    *(
+                        below(f"{place}.{name}".removeprefix("."))
+                        for content in left_out
+                        for name in excluded(content)
+                    )
+                )
+    return found
 
-    def annotated(self, annotation: ast.expr | None) -> type[BaseModel] | None:
-        return (
-            SECTIONS.get(ast.unparse(annotation).split(".")[-1].strip("'\""))
-            if annotation
-            else None
-        )
 
-    def section(self, node: ast.expr) -> type[BaseModel] | None:
-        """The section that an expression holds, None where it holds something else."""
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "params.load",
-            "params.parse",
-            "load",
-            "parse",
-        ):
-            return params.Params
-        if (name := ast.unparse(node)) in self.names:
-            return self.names[name]
-        if isinstance(node, ast.Attribute) and (section := self.section(node.value)):
-            field = section.model_fields.get(node.attr)
-            return as_section(field.annotation) if field else None
-        return None
+def fields_read(section: type[BaseModel], name: str) -> set[str]:
+    """The parameters right in a section that an attribute of it reads: itself, or those that a
+    property reads in turn.
+    """
+    if name in section.model_fields:
+        return set() if as_section(section.model_fields[name].annotation) else {name}
+    tree = ast.parse((ROOT / "splade_sts/params.py").read_text(encoding="utf-8"))
+    return {
+        part.attr
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == section.__name__
+        for function in node.body
+        if isinstance(function, ast.FunctionDef) and function.name == name
+        for part in ast.walk(function)
+        if isinstance(part, ast.Attribute) and part.attr in section.model_fields
+    }
 
 
 def excluded(content: Any, prefix: str = "") -> Iterator[str]:
@@ -293,21 +288,6 @@ def excluded(content: Any, prefix: str = "") -> Iterator[str]:
             yield from excluded(content[name], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-@cache
-def property_reads(section: type[BaseModel], name: str) -> frozenset[str]:
-    """The fields of a section that one of its properties reads."""
-    tree = ast.parse((ROOT / "splade_sts/params.py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == section.__name__:
-            for function in node.body:
-                if isinstance(function, ast.FunctionDef) and function.name == name:
-                    read = {
-                        part.attr for part in ast.walk(function) if isinstance(part, ast.Attribute)
-                    }
-                    return frozenset(read & section.model_fields.keys())
-    return frozenset()
 
 
 def section_places(
@@ -323,9 +303,9 @@ def parameters_read(stage: str) -> set[str]:
     """The full names of the parameters that a stage and what it depends on read."""
     found: set[str] = set()
     for path in (closure(stage) & code_dependencies(stage)) - READ_ALL_FILES:
-        reads = Reads(dict(section_places()))
-        reads.visit(ast.parse((ROOT / path).read_text(encoding="utf-8")))
-        found |= reads.found
+        found |= reads(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    if found & params.flatten(params.OFFLINE).keys():
+        found.add("offline")  # it decides what the schema gives for these
     return found
 
 
@@ -344,6 +324,46 @@ def test_a_stage_depends_on_the_parameters_it_reads(stage: str) -> None:
         assert read & below(name), f"{name}: an excuse that is not needed"
         read -= below(name)
     assert parameters_declared(stage) == read
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(a: TrainParams, b):\n    b.seed, c.epochs\n    return a.epochs", {"train.epochs"}),
+        ("def f(a: 'params.TrainParams'):\n    return getattr(a, name)", {"train"}),
+        ("def f():\n    return params.load().train.epochs", {"train.epochs"}),
+        ("def f():\n    a, b = load().train, 1\n    c = a\n    return c.epochs", {"train.epochs"}),
+        (
+            "class A:\n    a: TrainParams\n    def f(self):\n        return self.a.epochs",
+            {"train.epochs"},
+        ),
+        ("def f(a: DataParams):\n    return a.known_range", {"data.score_range", "data.source"}),
+        ("def f(a: CompareParams):\n    return a.model_dump()", {"compare"}),
+    ],
+)
+def test_what_counts_as_reading(code: str, expected: set[str]) -> None:
+    """Fields and properties of what is annotated, loaded or assigned, and whole sections."""
+    assert reads(ast.parse(code)) == set().union(*map(below, expected))
+
+
+@pytest.mark.parametrize(
+    ("code", "section", "left_out"),
+    [
+        (
+            "def f(a: CompareParams):\n    return a.model_dump(exclude={'seed'})",
+            "compare",
+            {"compare.seed"},
+        ),
+        (
+            "OUT = 'data', 'track.enabled'\ndef f(a: Params): public_params(a, without=OUT)",
+            "",
+            {"data", "track.enabled"},
+        ),
+    ],
+)
+def test_what_is_left_out_is_not_read(code: str, section: str, left_out: set[str]) -> None:
+    """Of a whole section, in the call or in a constant."""
+    assert reads(ast.parse(code)) == below(section).difference(*map(below, left_out))
 
 
 def test_every_parameter_is_a_dependency() -> None:

@@ -92,7 +92,7 @@ def test_pareto_with_an_empty_cache(
     assert (repository / "pareto/pareto.png").exists()
     assert call(monkeypatch, "pareto", "HEAD", "--json", "--output", "other") == 0
     found = json.loads(capsys.readouterr().out)
-    assert {point["run"] for point in found["points"]} == {"HEAD", "base"}
+    assert {point["name"] for point in found["points"]} == {"HEAD", "base model"}
 
 
 def test_a_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

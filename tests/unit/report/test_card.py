@@ -5,6 +5,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from splade_sts.comparison.compare import compare
+from splade_sts.report import names
 from splade_sts.report.card import model_card
 from splade_sts.report.verdict import verdict
 from tests.support.results import (
@@ -31,7 +32,7 @@ def test_what_it_says(comparison):
     assert (card.license, card.base_model, card.datasets) == ("mit", "a/b", ["c/d"])
     assert verdict(comparison) in text
     found = comparison.splits["test"].spearman.finetuned
-    row = f"{found.value:.4f} | {found.low:.4f} to {found.high:.4f}"
+    row = f"{found.value:.4f} | {' to '.join(names.ends(found))}"
     assert row in " ".join(text.split())
     assert "checkpoint of step 2 of 4" in text
     assert "converted without training to 80 active dimensions" in " ".join(text.split())

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.report.html import html_report
+from splade_sts.report.named import name_run
 from splade_sts.report.pictures import Picture
 from tests.support.results import BASE, FINETUNED, comparison_of, repeated, setting
 
@@ -57,3 +58,15 @@ def test_rows_that_were_left_out():
     page = html_report(comparison, {}, [], replace(made, data={**made.data, "splits": splits}))
     assert "<p>Bad rows that were left out: train 3, test 0.</p>" in page
     assert "Bad rows" not in html_report(comparison, {}, [], setting())
+
+
+def test_a_copy_names_its_run():
+    """Of the report that DVC keeps, which belongs to all runs with the same results."""
+    comparison = comparison_of(repeated(BASE), repeated(FINETUNED))
+    page = html_report(comparison, {}, [], setting())
+    assert "python -m splade_sts runs" in page
+    named = name_run(page.encode(), {"run": "two-epochs", "commit": "<b>"}).decode()
+    assert "<dt>run</dt><dd>two-epochs</dd><dt>commit</dt><dd>&lt;b&gt;</dd>" in named
+    assert "python -m splade_sts runs" not in named
+    assert name_run(named.encode(), {"run": "again"}).decode().count("<dt>run</dt>") == 1
+    assert name_run(b"<p>older</p>", {"run": "x"}) == b"<p>older</p>"

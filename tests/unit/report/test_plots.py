@@ -38,6 +38,10 @@ def test_gains(comparison):
     assert not found.index.duplicated().any()
     assert found.loc["all pairs", "gain"] == comparison.splits["test"].spearman.gain.value
     assert found.loc["unseen in train", "pairs"] == 197
+    assert "seen in train" not in found.index  # three pairs
+    news = next(part for part in comparison.splits["test"].slices if part.name == "news")
+    assert found.loc["genre news", "low"] == news.spearman.low
+    assert found.loc["genre news", "group"] == "fine-tuned minus base by slice"
     assert found.loc["TF-IDF cosine", "high"] < 0
     assert "genre news" in found.index
     assert not any("odd" in name for name in found.index)  # too small

@@ -1,11 +1,14 @@
 """The report's tables."""
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from splade_sts.comparison.compare import compare
 from splade_sts.evaluation.results import Retrieval
+from splade_sts.report import names
 from splade_sts.report.sections import Section, sections
 from tests.support.results import (
     BASE,
@@ -56,15 +59,49 @@ def test_numbers():
     """Every metric of both models, the change, and the interval of a correlation's change."""
     comparison = comparison_of(repeated(BASE), repeated(FINETUNED))
     rows = {row[1]: row for row in sections(comparison)[0].rows}
-    assert rows["active dims"] == ["test", "active dims", "10.0", "5.0", "-5.0", ""]
-    assert rows["index bytes"][2:] == ["80", "40", "-40", ""]
+    assert rows["active dims"] == ["test", "active dims", "10.0", "5.0", "-5.0", "", ""]
+    assert rows["index bytes"][2:] == ["80", "40", "-40", "", ""]
     change = comparison.splits["test"].spearman
     assert rows["Spearman"][2:] == [
         f"{change.base.value:.4f}",
         f"{change.finetuned.value:.4f}",
         f"{change.gain.value:+.4f}",
-        f"{change.gain.low:+.4f} to {change.gain.high:+.4f}",
+        " to ".join(names.ends(change.gain, "+")),
+        "0.01",
     ]
+
+
+def test_percentile_intervals_are_marked():
+    """Where BCa has no interval, the one that stands for it has a mark, and the table a footnote;
+    the others have neither.
+    """
+    comparison = comparison_of(repeated(BASE), repeated(BASE))
+    found = sections(comparison)[0]
+    rows = {row[1]: row for row in found.rows}
+    assert rows["Spearman"][-2:] == ["+0.0000 to +0.0000 †", "1"]
+    assert found.reading.endswith(names.PERCENTILE_NOTE)
+    other = sections(comparison_of(repeated(BASE), repeated(FINETUNED)))[0]
+    assert "†" not in other.reading + str(other.rows)
+
+
+def test_seen_and_unseen_pairs():
+    """Both gains, and how far they are apart; nothing is called memory."""
+    results = two_genres()
+    seen = results.pairs.select(np.arange(200) < 100)
+    comparison = compare({"test": results}, seen, BOOTSTRAP)
+    section = next(s for s in sections(comparison) if s.title == "Without what training has seen")
+    assert [row[1:3] for row in section.rows] == [
+        ["as published", "200"],
+        ["seen in train", "100"],
+        ["unseen in train", "100"],
+        ["seen minus unseen", ""],
+    ]
+    difference = comparison.splits["test"].seen_minus_unseen.spearman
+    expected = [f"{difference.value:+.4f}", " to ".join(names.ends(difference, "+"))]
+    assert section.rows[-1][-2:] == expected
+    assert "does not show" in section.reading
+    assert "drop_sentences_from_train" in section.reading
+    assert "memory" not in section.reading
 
 
 def test_small_slices_are_named_and_left_out(found):
@@ -72,7 +109,16 @@ def test_small_slices_are_named_and_left_out(found):
     section = found["Slices of test"]
     assert "genre forum | odd (20)" in section.reading
     assert not [row for row in section.rows if row[1] == "forum | odd"]
-    assert found["Slices of test"].columns[-1] == "95 % interval"
+    assert section.columns[-1] == "95 % interval, all together"
+
+
+def test_slices_have_the_digits_of_their_intervals(found):
+    """One number of decimals in a row: that which the resamples carry."""
+    for row in found["Slices of test"].rows:
+        numbers = re.findall(r"\d\.(\d+)", " ".join(row[3:]))
+        assert len(numbers) == 5
+        assert len({len(digits) for digits in numbers}) == 1
+        assert len(numbers[0]) <= 2
 
 
 def test_retrieval(found):

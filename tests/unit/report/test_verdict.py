@@ -1,7 +1,12 @@
 """The one sentence."""
 
+from dataclasses import replace
+
 import pytest
 
+from splade_sts.comparison.evidence import ControlResult
+from splade_sts.comparison.statistics import Estimate
+from splade_sts.report import names
 from splade_sts.report.verdict import verdict
 from tests.support.results import BASE, FINETUNED, comparison_of, repeated
 
@@ -41,4 +46,38 @@ def test_what_fine_tuning_did(base, finetuned, start, cost):
     assert said.startswith(f"Fine-tuning {start}")
     assert said.endswith(f"{cost}.")
     gain = comparison.splits["test"].spearman.gain
-    assert f"({gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p " in said
+    interval = ", ".join(names.ends(gain, "+"))
+    p = names.p_value(comparison.splits["test"].spearman_test)
+    assert f"({gain.value:+.4f} [{interval}], {p}), " in said
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1, "bca", 0.0)
+
+
+def reference(name: str, spearman: float, over: float) -> ControlResult:
+    return ControlResult(
+        name, estimate(spearman), estimate(spearman), estimate(over), estimate(over)
+    )
+
+
+@pytest.mark.parametrize(
+    ("controls", "end"),
+    [
+        ((reference("bm25", 0.6, 0.2),), "that is 0.2000 [0.1000, 0.3000] above BM25 (0.6000)."),
+        (
+            (reference("dense", 0.5, -0.3), reference("bm25", 0.6, 0.2)),
+            "that is 0.3000 [0.2000, 0.4000] below the dense encoder (0.5000).",
+        ),
+        (
+            (reference("tfidf", 0.5, 0.02), reference("bm25", 0.4, 0.2)),
+            "it cannot be told from TF-IDF cosine (0.5000; difference +0.0200 [-0.0800, +0.1200]).",
+        ),
+        ((), "active dims per sentence (5.0)."),
+    ],
+)
+def test_what_gives_a_gain_its_size(controls, end):
+    """The dense encoder, else the best by words alone; a difference only where there is one."""
+    found = comparison_of(MANY_BASE, MANY_FINETUNED)
+    test = replace(found.splits["test"], controls=controls)
+    assert verdict(replace(found, splits={"test": test})).endswith(end)

@@ -1,13 +1,17 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
-from splade_sts.runs.experiments import experiments, read_run, read_runs
+from splade_sts.evaluation.results import Predictions
+from splade_sts.runs.experiments import experiments, read_predictions, read_run, read_runs
 from splade_sts.runs.record import COMPARISON
 from tests.support.commands import run
 from tests.support.projects import commit, set_params
-from tests.support.records import run_record
+from tests.support.records import FILE_MD5, FOLDER_MD5, run_record
 
 
 def test_runs_by_name(repository: Path) -> None:
@@ -42,6 +46,36 @@ def test_an_empty_cache(repository: Path) -> None:
     assert record.missing == ("evidence/comparison.json",)
     assert record.comparison is None
     assert record.metrics == run_record().metrics
+
+
+def test_predictions(repository: Path) -> None:
+    """They come from the cache; None where it lacks the list of the folder, the file in it, or
+    where the run has no such output.
+    """
+
+    def read(split: str = "validation") -> Predictions | None:
+        return read_predictions(repository, "HEAD", "finetuned", split)  # type: ignore[arg-type]
+
+    def cached(md5: str) -> Path:
+        path = repository / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        path.parent.mkdir(parents=True)
+        return path
+
+    assert read() is None
+    entry = {"md5": FILE_MD5, "relpath": "validation.parquet"}
+    cached(FOLDER_MD5).write_text(json.dumps([entry]))
+    assert read() is None
+    dims = np.ones(2, dtype=np.int64)
+    pairs = Pairs(["a", "b"], ["c", "d"], np.array([0.0, 1.0]))
+    Predictions(pairs, np.array([0.25, 0.75]), dims, dims, [[("x", 0.25)], []]).write(
+        cached(FILE_MD5)
+    )
+    found = read()
+    assert found is not None
+    assert found.pairs.same_as(pairs)
+    assert found.cosine.tolist() == [0.25, 0.75]
+    assert read("test") is None
+    assert read_predictions(repository, "HEAD", "base", "validation") is None
 
 
 def test_runs_that_are_refused(repository: Path) -> None:

@@ -1,27 +1,37 @@
-import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
+from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
-from splade_sts.runs.pareto import as_json, as_table, picture, points, series, write
+from splade_sts.evaluation.results import POSTING_BYTES, Predictions
+from splade_sts.runs.pareto import COSTS, Front, points
 from splade_sts.runs.record import Record
+from tests.support.records import changed
 
 WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
+BOOTSTRAP = Bootstrap(resamples=500, confidence=0.95, seed=0)
+PAIRS = 60
 
 
-def changed(record: Record, quality: float, size: float, **params: Any) -> Record:
-    """A run with that validation Spearman and active dims; on test it is the other way round."""
-    metrics = {
-        "finetuned.validation.spearman": quality,
-        "finetuned.validation.active_dims": size,
-        "finetuned.test.spearman": 1 - quality,
-    }
-    return replace(
-        record, metrics={**record.metrics, **metrics}, params={**record.params, **params}
-    )
+def nothing_cached(run: str, model: str) -> None:
+    """Predictions that DVC's cache does not hold."""
+
+
+def predictions(noise: float, first: str = "a") -> Predictions:
+    """Scores that lie around gold."""
+    rng = np.random.default_rng(0)
+    gold = np.linspace(0, 1, PAIRS)
+    pairs = Pairs([first] * PAIRS, ["b"] * PAIRS, gold)
+    dims = np.ones(PAIRS, dtype=np.int64)
+    return Predictions(pairs, gold + noise * rng.normal(size=PAIRS), dims, dims, [[]] * PAIRS)
+
+
+def front(found: tuple[Front, ...], cost: str) -> Front:
+    """The front by one cost."""
+    return next(one for one in found if one.cost == cost)
 
 
 def test_which_runs_are_efficient(record: Record) -> None:
@@ -36,25 +46,92 @@ def test_which_runs_are_efficient(record: Record) -> None:
             "smaller": changed(record, 0.7, base / 2, **{WEIGHT: 1e-2}),
             "twin": changed(record, 0.7, base / 2, **{WEIGHT: 2e-2}),
             "beaten": changed(record, 0.6, base * 2, **{WEIGHT: 3e-2}),
-        }
+        },
+        nothing_cached,
+        BOOTSTRAP,
     )
     assert found.varied == (WEIGHT,)
-    efficient = {point.run: point.efficient for point in found.points}
-    assert efficient == {
-        "best": True,
-        "worse": False,
-        "smaller": True,
-        "twin": True,
-        "beaten": False,
-        "base": False,
+    assert {point.name: point.efficient_by for point in found.points} == {
+        "best": COSTS,
+        "worse": (),
+        "smaller": COSTS,
+        "twin": COSTS,
+        "beaten": (),
+        "base model": (),
     }
-    assert len(found.points) == 6
     sizes = [point.splits["validation"].active_dims for point in found.points]
     assert sizes == sorted(sizes)
-    text = as_table(found)
-    assert "| smaller | 0.01" in text
-    assert "best for its size" in text
-    assert "on validation" in text
+    assert front(found.fronts, "active_dims").points == ("smaller", "twin", "best")
+
+
+def test_costs_disagree(record: Record) -> None:
+    """A run may be efficient by active dims and bytes, and beaten by FLOPs."""
+    found = points(
+        {
+            "few dims": changed(record, 0.8, 20.0, flops=2.0, **{WEIGHT: 1e-3}),
+            "few flops": changed(record, 0.8, 30.0, flops=1.0, **{WEIGHT: 2e-3}),
+        },
+        nothing_cached,
+        BOOTSTRAP,
+    )
+    by_name = {point.name: point for point in found.points}
+    assert by_name["few dims"].efficient_by == ("active_dims", "index_bytes")
+    assert by_name["few flops"].efficient_by == ("flops",)
+    part = by_name["few dims"].splits["validation"]
+    assert part.index_bytes == POSTING_BYTES * part.active_dims == 160
+    assert {one.cost: "few dims" in one.points for one in found.fronts} == {
+        "active_dims": True,
+        "flops": False,
+        "index_bytes": True,
+    }
+
+
+def test_gains_between_neighbours(record: Record) -> None:
+    """Each efficient run against the next cheaper one, with the paired interval of their
+    difference on the same pairs; other runs are not read.
+    """
+    cached = {"small": predictions(0.4), "middle": predictions(0.2), "large": predictions(0.1)}
+    read = []
+
+    def cache(run: str, model: str) -> Predictions | None:
+        read.append((run, model))
+        return cached.get(run)
+
+    runs = {
+        "large": changed(record, 0.9, 30.0, flops=3.0),
+        "small": changed(record, 0.7, 10.0, flops=1.0),
+        "middle": changed(record, 0.8, 20.0, flops=2.0),
+        "beaten": changed(record, 0.6, 25.0, flops=4.0),
+    }
+    found = points(runs, cache, BOOTSTRAP)
+    assert sorted(read) == [(name, "finetuned") for name in ("large", "middle", "small")]
+    for one in found.fronts:
+        first, second = one.steps
+        assert (first.smaller, first.larger) == ("small", "middle")
+        assert (second.smaller, second.larger) == ("middle", "large")
+        assert first.spearman_gain == pytest.approx(0.1)
+        assert first.low is not None
+        assert second.low is not None
+        assert 0 < first.low < first.high < 0.5  # type: ignore[operator]
+        assert 0 < second.low < second.high < first.high  # type: ignore[operator]
+        assert first.missing == second.missing == ()
+
+
+def test_predictions_that_are_not_cached(record: Record) -> None:
+    """The gain is there without an interval, and says whose predictions are missing."""
+    runs = {"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)}
+    found = points(runs, lambda run, _: predictions(0.1) if run == "large" else None, BOOTSTRAP)
+    (step,) = front(found.fronts, "flops").steps
+    assert step.spearman_gain == pytest.approx(0.2)
+    assert (step.low, step.high, step.missing) == (None, None, ("small",))
+
+
+def test_predictions_of_other_pairs(record: Record) -> None:
+    """They are refused, whatever dvc.lock says."""
+    cached = {"small": predictions(0.4), "large": predictions(0.1, first="x")}
+    runs = {"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)}
+    with pytest.raises(UserError, match="small and large on validation are of different pairs"):
+        points(runs, lambda run, _: cached[run], BOOTSTRAP)
 
 
 def test_intervals(record: Record) -> None:
@@ -65,92 +142,42 @@ def test_intervals(record: Record) -> None:
         {
             "a": changed(record, 0.6, 8.0),
             "bare": replace(changed(record, 0.6, 8.0), comparison=None),
-        }
+        },
+        nothing_cached,
+        BOOTSTRAP,
     )
-    by_name = {point.run: point.splits["test"] for point in found.points}
+    by_name = {point.name: point.splits["test"] for point in found.points}
     assert (by_name["a"].low, by_name["a"].high) == pytest.approx((0.5, 0.7))
-    assert (by_name["base"].low, by_name["base"].high) == pytest.approx((0.4, 0.6))
+    assert (by_name["base model"].low, by_name["base model"].high) == pytest.approx((0.4, 0.6))
     assert by_name["bare"].low is None
     assert by_name["bare"].spearman == by_name["a"].spearman
-    rows = {
-        line.split("|")[1].strip(): line
-        for line in as_table(found).splitlines()
-        if line.startswith("|")
-    }
-    assert "0.4000 [0.5000, 0.7000]" in rows["a"]
-    assert "[" not in rows["bare"]
-    assert picture(found).startswith(b"\x89PNG")
 
 
 def test_a_cut_base_is_another_base(record: Record) -> None:
-    """Where a parameter changes the base model's numbers, each of them is a point."""
+    """Where a parameter changes the base model's numbers, each of them is a point, and its name
+    says whose it is.
+    """
     cut = {name: value / 2 for name, value in record.metrics.items() if name.startswith("base.")}
     other = replace(record, metrics={**record.metrics, **cut}, params={**record.params, MOST: 4})
-    found = points({"a": record, "b": other})
-    assert [point.params for point in found.points if point.model == "base"] == [
-        {MOST: 4},
-        {MOST: None},
-    ]
+    found = points({"a": record, "b": other}, nothing_cached, BOOTSTRAP)
+    bases = {point.name: point.params for point in found.points if point.model == "base"}
+    assert bases == {"base model of b": {MOST: 4}, "base model of a": {MOST: None}}
 
 
-def test_series(record: Record) -> None:
-    """A point belongs to the parameter that sets it apart from most runs, and shows the value that
-    does.
-    """
-    usual: dict[str, Any] = {WEIGHT: 3e-3, MOST: None}
-    found = points(
-        {
-            "usual": changed(record, 0.9, 20.0, **usual),
-            "heavy": changed(record, 0.8, 10.0, **usual | {WEIGHT: 1e-2}),
-            "light": changed(record, 0.91, 30.0, **usual | {WEIGHT: 1e-3}),
-            "cut": changed(record, 0.7, 9.0, **usual | {MOST: 9}),
-            "shorter": changed(record, 0.6, 5.0, **usual | {MOST: 5}),
-            "both": changed(record, 0.5, 4.0, **usual | {WEIGHT: 1e-2, MOST: 5}),
-        }
-    )
-    shown = {
-        group.name: {point.run: text for point, text in group.points} for group in series(found)
-    }
-    assert shown == {
-        "base": {"base": ""},
-        "usual values": {"usual": ""},
-        "train regularizer weight": {"heavy": "0.01", "light": "0.001"},
-        "evaluate max active dims": {"cut": "9", "shorter": "5"},
-        "evaluate max active dims and train regularizer weight": {"both": "5, 0.01"},
-    }
-    assert picture(found) == picture(found)
-
-
-def test_one_parameter_alone(record: Record) -> None:
-    """No value of it is more usual than another: every point shows its own."""
-    found = points(
-        {str(weight): changed(record, 0.9, 20.0, **{WEIGHT: weight}) for weight in (1e-3, 2e-3)}
-    )
-    (_, group) = series(found)
-    assert group.name == "train regularizer weight"
-    assert {text for _, text in group.points} == {
-        "0.001",
-        "0.002",
-    }
+def test_the_dense_control(record: Record) -> None:
+    """It is there once, with its quality and without costs, where the records have it."""
+    dense = {f"controls.{split}.dense": 0.8 for split in ("validation", "test")}
+    with_dense = replace(record, metrics={**record.metrics, **dense})
+    (reference,) = points(
+        {"a": with_dense, "b": with_dense, "c": record}, nothing_cached, BOOTSTRAP
+    ).references
+    assert reference.name == "dense model"
+    assert reference.splits["test"].spearman == 0.8
+    assert points({"a": record}, nothing_cached, BOOTSTRAP).references == ()
 
 
 def test_other_data_are_refused(record: Record) -> None:
     """Also under the same name."""
     other = replace(record, tags={**record.tags, "dvc.md5.data/normalized": "0"})
     with pytest.raises(UserError, match="a and b are of different data"):
-        points({"a": record, "b": other})
-
-
-def test_files(record: Record, tmp_path: Path) -> None:
-    """JSON, Markdown without anybody's markup, and picture; written twice they are the same."""
-    found = points({"a_b|c": changed(record, 0.9, 20.0)})
-    write(found, tmp_path / "x")
-    first = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
-    write(found, tmp_path / "x")
-    assert first == {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
-    assert set(first) == {"pareto.json", "pareto.md", "pareto.png"}
-    assert r"a\_b\|c" in first["pareto.md"].decode()
-    assert "a_b|c" in as_table(found)
-    content = json.loads(first["pareto.json"])
-    assert content == json.loads(as_json(found))
-    assert content["points"][1]["splits"]["test"]["flops"] > 0
+        points({"a": record, "b": other}, nothing_cached, BOOTSTRAP)

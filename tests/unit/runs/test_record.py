@@ -32,12 +32,18 @@ def test_what_a_record_holds(run_folder: Path) -> None:
     expected = {
         "base.test.spearman": 0.5,
         "finetuned.validation.active_dims": 8.0,
-        "comparison.test.spearman_gain": pytest.approx(0.1),
-        "comparison.test.p": 0.04,
+        "comparison.gain_low": pytest.approx(0.0),
         "controls.test.bm25": 0.31,
-        "train.best_step": 4,
     }
     assert {name: record.metrics[name] for name in expected} == expected
+    details = {
+        "base.test.pearson": 0.49,
+        "comparison.gain": pytest.approx(0.1),
+        "comparison.validation.gain_low": pytest.approx(0.0),
+        "train.best_step": 4,
+    }
+    assert {name: record.details[name] for name in details} == details
+    assert not record.details.keys() & record.metrics.keys()
     assert record.training == tuple(TRAINING)
     assert record.validation == tuple(VALIDATION)
     assert record.points == (*TRAINING, *VALIDATION)
@@ -83,7 +89,8 @@ def test_identity(run_folder: Path) -> None:
     assert changed.training_id == training
     write_json(run_folder / layout.metrics("controls"), {"test": {"bm25": 0.2}})
     assert read(run_folder).id != changed.id
-    write_json(run_folder / layout.metrics("train"), {"steps": 5, "best_step": 4})
+    curve = run_folder / layout.VALIDATION_CURVE
+    curve.write_text(curve.read_text().replace("0.4", "0.5"))
     assert read(run_folder).training_id != training
 
 

@@ -43,10 +43,12 @@ def test_summary(record: Record) -> None:
     assert (found.low, found.high) == pytest.approx(
         stats.t.interval(0.9, 2, 0.8, stats.sem(values))
     )
-    names = ("spearman", "pearson", "active_dims", "flops")
+    names = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
     assert list(summary.metrics) == [
         f"{split}.{name}" for split in ("validation", "test") for name in names
     ]
+    dims, size = (summary.metrics[f"test.{name}"] for name in ("active_dims", "index_bytes"))
+    assert (size.base, size.mean) == (8 * dims.base, 8 * dims.mean)
     text = as_text(summary)
     assert "seed_2 (seed 2)" in text
     assert "90 % interval" in text

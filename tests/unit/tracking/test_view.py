@@ -15,7 +15,7 @@ from tests.support.tiny import PARAMS
 
 def test_metrics_are_grouped() -> None:
     """Every headline and curve lies in one of four sections, under a name of its own."""
-    names = [view.metric_name(headline) for headline in run_record().metrics]
+    names = [view.metric_name(headline) for headline in run_record().numbers]
     curves = {name for point in run_record().points for name in view.point_values(point)}
     assert {name.count("/") for name in (*names, *curves)} == {1}
     assert {name.split("/")[0] for name in (*names, *curves)} == {
@@ -27,7 +27,7 @@ def test_metrics_are_grouped() -> None:
     assert len({*names, *curves}) == len(names) + len(curves)
     assert {
         "test/finetuned_spearman",
-        "evidence/test_spearman_gain",
+        "evidence/test_gain",
         "evidence/test_bm25_spearman",
         "train/best_step",
     } <= {*names}

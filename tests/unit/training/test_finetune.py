@@ -30,9 +30,13 @@ def test_training_with_every_loss(tiny_splade, pairs, tmp_path, loss):
     assert weights[-1] == 3e-3
     for point in found.training_curve:
         assert point.loss == pytest.approx(point.base_loss + point.document_regularizer_loss)
-    assert found.headlines() == {"steps": 12, "best_step": best.step}
     validation = asdict(found.validation)
-    assert found.evidence() == {"precision": "fp32", **found.headlines(), "validation": validation}
+    assert found.evidence() == {
+        "precision": "fp32",
+        "steps": 12,
+        "best_step": best.step,
+        "validation": validation,
+    }
 
 
 def test_the_last_step_is_validated(tiny_splade, pairs, tmp_path):

@@ -1,0 +1,298 @@
+"""What people see of quality against cost: tables, JSON and a picture."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+from splade_sts.evaluation.results import POSTING_BYTES
+from splade_sts.files import replacing, write_json
+from splade_sts.report import names
+from splade_sts.report.pictures import THEMES, render
+from splade_sts.runs.pareto import (
+    COSTS,
+    JUDGED,
+    CostName,
+    Front,
+    Point,
+    Points,
+    Quality,
+    SplitPoint,
+    Step,
+)
+from splade_sts.runs.record import not_in_cache
+from splade_sts.text import markdown_table, one_line
+
+THEME = THEMES["light"]
+FRONT_COLOR = "#8c959f"
+# Okabe and Ito's colours that the report does not use, and marks, one for each parameter that
+# varies.
+SERIES = (("#D55E00", "o"), ("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "v"), ("#E69F00", "P"))
+AXES: dict[CostName, str] = {
+    "active_dims": "active dims of a sentence",
+    "flops": "FLOPs of a pair (expected multiplications)",
+}
+HOW_TO_READ = (
+    f"Efficient by a cost: no other run is at least as good in both {JUDGED} Spearman and that "
+    f"cost, and better in one. Choose on {JUDGED}, and report test. The interval of a run is of "
+    "that model alone; two runs are compared by the gain between them, which is on the same pairs."
+)
+HOW_TO_READ_GAINS = (
+    "An interval that holds zero: the dearer run may be no better on other pairs. The runs were "
+    "chosen by the same scores, so the gains lean to the large side."
+)
+Escape = Callable[[object], str]
+
+
+def as_text(found: Points, escape: Escape = str) -> str:
+    """Every run with its costs, then the efficient runs by each cost with the gain from one to the
+    next, as Markdown; `escape` is applied to names and values of parameters.
+    """
+    parts = [_runs(found, escape), HOW_TO_READ]
+    for fronts in _alike(found.fronts):
+        costs = ", ".join(names.METRICS[front.cost] for front in fronts)
+        parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
+    parts.append(HOW_TO_READ_GAINS)
+    steps = [step for front in found.fronts for step in front.steps]
+    if missing := dict.fromkeys(escape(name) for step in steps for name in step.missing):
+        parts.append(not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"]))
+    return "\n\n".join(parts)
+
+
+def _runs(found: Points, escape: Escape) -> str:
+    rows = []
+    for point in found.points:
+        values = [point.params.get(name, "") for name in found.varied]
+        judged, test = point.splits[JUDGED], point.splits["test"]
+        rows.append(
+            [
+                *map(escape, (point.name, *("–" if value is None else value for value in values))),
+                _spearman(judged),
+                *_costs(judged),
+                _spearman(test),
+                *_costs(test)[:-1],
+                ", ".join(names.METRICS[cost] for cost in point.efficient_by),
+            ]
+        )
+    for reference in found.references:
+        blank = [""] * len(found.varied)
+        judged_dense, test_dense = (reference.splits[split] for split in (JUDGED, "test"))
+        rows.append(
+            [
+                *(escape(reference.name), *blank, _spearman(judged_dense), *("–" * 3)),
+                *(_spearman(test_dense), *("–" * 2), ""),
+            ]
+        )
+    costs = [names.METRICS[cost] for cost in COSTS]
+    headers = ["run", *map(escape, found.varied)]
+    headers += [f"{JUDGED} {names.METRICS['spearman']}", *costs]
+    headers += [f"test {names.METRICS['spearman']}", *costs[:-1], "efficient by"]
+    return markdown_table(headers, rows, labels=1 + len(found.varied))
+
+
+def _costs(part: SplitPoint) -> list[str]:
+    return [names.number(cost, part.cost(cost)) for cost in COSTS]
+
+
+def _spearman(part: Quality) -> str:
+    return _with_interval(part.spearman, part.low, part.high)
+
+
+def _with_interval(value: float, low: float | None, high: float | None, sign: str = "") -> str:
+    shown = names.number("spearman", value, sign)
+    if low is None or high is None:
+        return shown
+    low_shown, high_shown = (names.number("spearman", bound, sign) for bound in (low, high))
+    return f"{shown} [{low_shown}, {high_shown}]"
+
+
+def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
+    """The fronts, those of the same runs together."""
+    groups: dict[tuple[str, ...], list[Front]] = {}
+    for front in fronts:
+        groups.setdefault(front.points, []).append(front)
+    return list(groups.values())
+
+
+def _front(found: Points, front: Front, escape: Escape) -> str:
+    by_name = {point.name: point.splits[JUDGED] for point in found.points}
+    gains = {step.larger: _gain(step) for step in front.steps}
+    rows = [
+        [
+            escape(name),
+            *_costs(by_name[name]),
+            names.number("spearman", by_name[name].spearman),
+            gains.get(name, ""),
+        ]
+        for name in front.points
+    ]
+    headers = [
+        "run",
+        *(names.METRICS[cost] for cost in COSTS),
+        f"{JUDGED} {names.METRICS['spearman']}",
+        f"gain over the run above [{names.percent(found.confidence)}]",
+    ]
+    return markdown_table(headers, rows)
+
+
+def _gain(step: Step) -> str:
+    shown = _with_interval(step.spearman_gain, step.low, step.high, "+")
+    if step.missing:
+        return f"{shown} (predictions not in the cache)"
+    return shown if step.low is not None else f"{shown} (no interval: scores hardly vary)"
+
+
+def as_json(found: Points) -> str:
+    """`{varied, points: [{name, run, model, params, splits: {split: {…}}, efficient_by}],
+    references, fronts: [{cost, points, steps}], confidence}`.
+    """
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that one thing sets apart: its name, and for each of them the values that do."""
+
+    name: str
+    points: tuple[tuple[Point, str], ...]
+
+
+def series(found: Points) -> list[Series]:
+    """The points by what sets them apart: the base models, each parameter by itself, several at
+    once, or nothing.
+
+    What is usual for a parameter is the value that most runs have. Where one parameter varies, no
+    value of it is more usual than another.
+    """
+    tuned = [point for point in found.points if point.model == "finetuned"]
+    usual = {
+        name: _most_frequent([str(point.params[name]) for point in tuned]) for name in found.varied
+    }
+    groups: dict[tuple[str, ...], list[Point]] = {}
+    for point in tuned:
+        different = tuple(name for name in found.varied if str(point.params[name]) != usual[name])
+        groups.setdefault(found.varied if len(found.varied) == 1 else different, []).append(point)
+    bases = [
+        (point, _values(point, tuple(point.params)))
+        for point in found.points
+        if point.model == "base"
+    ]
+    return [
+        Series(names.MODELS["base"], tuple(bases)),
+        *(
+            Series(
+                " and ".join(_readable(name) for name in different) or "usual values",
+                tuple((point, _values(point, different)) for point in group),
+            )
+            for different, group in groups.items()
+        ),
+    ]
+
+
+def _most_frequent(values: list[str]) -> str:
+    return Counter(sorted(values)).most_common(1)[0][0]
+
+
+def _readable(name: str) -> str:
+    """`train.batch_size` as `train batch size`."""
+    return name.replace(".", " ").replace("_", " ")
+
+
+def _values(point: Point, different: tuple[str, ...]) -> str:
+    values = [point.params[name] for name in different]
+    return ", ".join(
+        f"{value:g}" if isinstance(value, float) else str(value)
+        for value in values
+        if value is not None
+    )
+
+
+def picture(found: Points) -> bytes:
+    """Spearman on validation, with its interval, over active dims and over FLOPs, as PNG.
+
+    A line joins the efficient points; index bytes, a multiple of active dims, are the upper axis of
+    the first panel.
+    """
+
+    def draw(figure: Figure, theme: dict[str, str]) -> None:
+        panels = figure.subplots(1, len(AXES), sharey=True)
+        for axes, cost in zip(panels, AXES, strict=True):
+            _draw(axes, cost, found)
+        panels[0].set_ylabel(f"{names.METRICS['spearman']} on {JUDGED}")
+        upper = panels[0].secondary_xaxis(
+            "top", functions=(lambda dims: dims * POSTING_BYTES, lambda size: size / POSTING_BYTES)
+        )
+        upper.set_xlabel("index bytes of a sentence")
+        _plain_numbers(upper)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+
+    return render(draw, THEME, size=(11, 5.2), transparent=False)
+
+
+def _draw(axes: Axes, cost: CostName, found: Points) -> None:
+    best = [point.splits[JUDGED] for point in found.points if cost in point.efficient_by]
+    best.sort(key=lambda part: part.cost(cost))
+    axes.plot(
+        [part.cost(cost) for part in best],
+        [part.spearman for part in best],
+        color=FRONT_COLOR,
+        linewidth=1,
+        label="efficient: no run is both cheaper and better",
+        zorder=1,
+    )
+    for number, group in enumerate(series(found)):
+        color, marker = SERIES[(number - 1) % len(SERIES)] if number else (THEME["base"], "D")
+        parts = [point.splits[JUDGED] for point, _ in group.points]
+        below = [0.0 if part.low is None else max(0.0, part.spearman - part.low) for part in parts]
+        above = [
+            0.0 if part.high is None else max(0.0, part.high - part.spearman) for part in parts
+        ]
+        axes.errorbar(
+            [part.cost(cost) for part in parts],
+            [part.spearman for part in parts],
+            yerr=[below, above],
+            fmt=marker,
+            color=color,
+            elinewidth=0.8,
+            alpha=0.9,
+            label=group.name,
+            markersize=6,
+        )
+        for part, (_, text) in zip(parts, group.points, strict=True):
+            place = (part.cost(cost), part.spearman)
+            axes.annotate(
+                text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color
+            )
+    for reference in found.references:
+        axes.axhline(
+            reference.splits[JUDGED].spearman,
+            color=THEME["text"],
+            linestyle=":",
+            linewidth=1,
+            label=reference.name,
+        )
+    axes.set(xlabel=AXES[cost], xscale="log")
+    _plain_numbers(axes)
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """Label a logarithmic axis with 20, 40, 60 rather than with powers of ten."""
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def write(found: Points, folder: Path) -> None:
+    """Write `pareto.json`, `pareto.md` and `pareto.png` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "pareto.json", asdict(found))
+    table = f"{as_text(found, one_line)}\n".encode()
+    for name, content in (("pareto.md", table), ("pareto.png", picture(found))):
+        with replacing(folder / name) as target:
+            target.write_bytes(content)

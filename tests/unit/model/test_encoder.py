@@ -1,0 +1,251 @@
+"""Models are loaded in one place, with our settings."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from splade_sts.errors import UserError
+from splade_sts.model.encoder import load_bert, load_dense, load_encoder
+from tests.support.commands import ROOT
+
+# What makes a model of files, or runs a pickle.
+CONSTRUCTORS = {
+    *("SentenceTransformer", "SparseEncoder", "CrossEncoder", "MultiVectorEncoder"),
+    *("Transformer", "MLMTransformer", "pipeline", "from_pretrained", "import_from_string"),
+    *("torch.load", "torch.jit.load", "torch.hub.load", "dcp.load", "joblib.load"),
+    *("pickle.load", "pickle.loads", "Unpickler", "read_pickle", "load_model", "load_adapter"),
+}
+DOORS = {
+    "splade_sts/model/encoder.py": "the loader",
+    "splade_sts/model/weights.py": "its check, on a device without memory; called there only",
+    "splade_sts/tracking/logged_model.py": (
+        "MLflow runs this file by itself, without this package, on a model that we have written"
+    ),
+}
+
+
+def constructors(path: Path) -> set[str]:
+    """Calls of constructors, by the name they are called by."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            found |= {name, name.rsplit(".", 1)[-1]} & CONSTRUCTORS
+        if isinstance(node, (ast.Import, ast.ImportFrom)):  # no other name for them either
+            renamed = {alias.name for alias in node.names if alias.asname not in (None, alias.name)}
+            found |= renamed & CONSTRUCTORS
+            module = getattr(node, "module", None)
+            found |= {f"{module}.{alias.name}" for alias in node.names} & CONSTRUCTORS
+    return found
+
+
+def test_one_door():
+    """No module but the loader makes a model of files."""
+    files = [*(ROOT / "splade_sts").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
+    found = {str(path.relative_to(ROOT)): constructors(path) for path in files}
+    assert {name: calls for name, calls in found.items() if calls and name not in DOORS} == {}
+    assert all(found[name] for name in DOORS), "a door that nobody uses"
+    users = [
+        name
+        for name in found
+        if "splade_sts.model.weights import" in (ROOT / name).read_text(encoding="utf-8")
+    ]
+    assert users == ["splade_sts/model/encoder.py"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from sentence_transformers import SparseEncoder\nSparseEncoder('x')",
+        "import sentence_transformers as st\nst.SentenceTransformer('x')",
+        "from sentence_transformers import SparseEncoder as S\nS('x')",
+        "from torch import load\nload('x')",
+        "transformers.AutoModel.from_pretrained('x')",
+    ],
+)
+def test_the_door_test_finds_what_it_looks_for(tmp_path, code):
+    (tmp_path / "x.py").write_text(code)
+    assert constructors(tmp_path / "x.py")
+
+
+def edit(path: Path, **changes: object) -> None:
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**content, **changes}))
+
+
+@pytest.fixture
+def splade(tiny_splade, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_splade, tmp_path / "splade"))
+
+
+@pytest.fixture
+def dense(tiny_bert, tmp_path) -> Path:
+    """A dense encoder as sentence-transformers saves one."""
+    folder = tmp_path / "dense"
+    SentenceTransformer(str(tiny_bert), device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+SILENT = {
+    "max_active_dims": {"max_active_dims": 3},
+    "truncate_dim": {"truncate_dim": 3},
+    "prompt": {"prompts": {"query": "find: "}, "default_prompt_name": "query"},
+    "prompt of no name": {"default_prompt_name": ["query"]},
+    "prompts in a list": {"prompts": ["find: "]},
+    "name of no prompt": {"default_prompt_name": "query", "prompts": None},
+}
+
+
+@pytest.mark.parametrize("what", SILENT)
+def test_settings_that_would_change_every_vector(splade, dense, what):
+    """Refused, with the file and the key."""
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        edit(folder / "config_sentence_transformers.json", **SILENT[what])
+        with pytest.raises(UserError, match=r"_transformers.json(: found| sets| puts) "):
+            load(folder)
+
+
+def test_settings_that_are_ours(splade, dense):
+    """Similarity, prompts and the type of numbers, whatever the folder says."""
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        before = load(folder).encode(["the dog runs"], convert_to_tensor=True)
+        edit(
+            folder / "config_sentence_transformers.json",
+            similarity_fn_name="dot",
+            prompts={"query": "find: ", "other": "x"},
+        )
+        edit(folder / "config.json", dtype="bfloat16")
+        edit(folder / "sentence_bert_config.json", model_kwargs={"torch_dtype": "float16"})
+        model = load(folder)
+        assert model.similarity_fn_name == "cosine"
+        assert set(model.prompts.values()) == {""}
+        assert model.default_prompt_name is None
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+        after = model.encode(["the dog runs"], convert_to_tensor=True)
+        assert torch.equal(after.to_dense(), before.to_dense())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transformer_task": "feature-extraction"},
+        {"transformer_task": "text-generation"},
+        {"module_output_name": "sentence_embedding"},
+        {"modality_config": {"text": {"method": "forward", "method_output_name": "hidden_states"}}},
+    ],
+)
+def test_a_transformer_that_hands_on_something_else(splade, change):
+    edit(splade / "sentence_bert_config.json", **change)
+    with pytest.raises(UserError, match=r"sentence_bert_config.json makes of a text"):
+        load_encoder(splade)
+
+
+def test_the_poolers_output(dense):
+    """It is random where the file has no pooler."""
+    modality = {"text": {"method": "forward", "method_output_name": "pooler_output"}}
+    edit(dense / "sentence_bert_config.json", modality_config=modality)
+    with pytest.raises(UserError, match=r"sentence_bert_config.json makes of a text"):
+        load_dense(dense)
+
+
+def test_another_kind_of_model(splade, dense):
+    """Neither is taken for the other: sentence-transformers would add random layers."""
+    with pytest.raises(UserError, match=r"those of a 'SentenceTransformer' .*; expected a Sparse"):
+        load_encoder(dense)
+    with pytest.raises(UserError, match=r"those of a 'SparseEncoder' .*; expected a SentenceTr"):
+        load_dense(splade)
+    settings = splade / "config_sentence_transformers.json"
+    edit(settings, model_type="SentenceTransformer")
+    with pytest.raises(UserError, match=r"is made of .*; expected a transformer, Pooling"):
+        load_dense(splade)
+    edit(settings, model_type="SparseEncoder")
+    modules = json.loads((splade / "modules.json").read_text())
+    normalize = {"name": "2", "path": "2", "type": "sentence_transformers.models.Normalize"}
+    (splade / "modules.json").write_text(json.dumps([*modules, {"idx": 2, **normalize}]))
+    with pytest.raises(UserError, match=r"is made of .*; expected a transformer and SpladePooling"):
+        load_encoder(splade)
+    (splade / "modules.json").write_text(json.dumps(modules))
+    edit(splade / "1_SpladePooling" / "config.json", embedding_dimension=5)
+    with pytest.raises(UserError, match=r"embedding_dimension of SpladePooling is 5"):
+        load_encoder(splade)
+
+
+def test_a_transformer_in_a_folder_of_its_own(dense, tiny_bert):
+    """As older releases save one: it is looked for, checked and loaded there."""
+    home = dense / "0_Transformer"
+    home.mkdir()
+    for path in [*dense.iterdir()]:
+        if path.is_file() and path.name not in (
+            "modules.json",
+            "config_sentence_transformers.json",
+        ):
+            path.rename(home / path.name)
+    modules = json.loads((dense / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (dense / "modules.json").write_text(json.dumps(modules))
+    found, expected = (load_dense(path).encode(["a dog"]) for path in (dense, tiny_bert))
+    assert (found == expected).all()
+    mlm, _ = load_bert(dense)
+    assert mlm.config.model_type == "bert"
+    edit(home / "config.json", num_hidden_layers=3)
+    for load in (load_dense, load_bert):
+        with pytest.raises(UserError, match=r"0_Transformer: the weights do not fit"):
+            load(dense)
+
+
+def test_tokens_without_embeddings(splade, dense):
+    """A sentence with that word would end in an IndexError, or worse on a GPU."""
+    for folder, loaders in ((splade, (load_encoder,)), (dense, (load_dense, load_bert))):
+        path = folder / "tokenizer.json"
+        content = json.loads(path.read_text())
+        content["model"]["vocab"]["zebra"] = 5000
+        path.write_text(json.dumps(content))
+        for load in loaders:
+            with pytest.raises(UserError, match=r"the tokenizer of .* has token 5000, the model"):
+                load(folder)
+
+
+def test_what_cannot_encode(dense):
+    """Settings that load, but do not fit each other."""
+    (dense / "2_Dense").mkdir()
+    layer = torch.nn.Linear(5, 3)
+    settings = {"in_features": 5, "out_features": 3, "bias": True}
+    weights = {f"linear.{name}": value for name, value in layer.state_dict().items()}
+    save_file(weights, dense / "2_Dense" / "model.safetensors")
+    (dense / "2_Dense" / "config.json").write_text(json.dumps(settings))
+    modules = json.loads((dense / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense"})
+    modules[-1]["type"] = "sentence_transformers.models.Dense"
+    (dense / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UserError, match=r"cannot encode a sentence: RuntimeError"):
+        load_dense(dense)
+    edit(dense / "tokenizer_config.json", model_max_length=["long"])
+    with pytest.raises(UserError, match=rf"{dense} cannot encode a sentence: TypeError"):
+        load_bert(dense)
+
+
+def test_messages_stay_short(splade):
+    """The libraries quote whole files."""
+    edit(splade / "tokenizer_config.json", tokenizer_class="x" * 50_000)
+    edit(splade / "config.json", model_type="y" * 50_000)
+    with pytest.raises(UserError) as refused:
+        load_encoder(splade)
+    assert len(str(refused.value)) < 2000
+
+
+def test_vectors_that_are_not_finite(splade, dense):
+    """Finite weights may overflow."""
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        weights = load_file(folder / "model.safetensors")
+        for key in weights:
+            if key.endswith("LayerNorm.weight"):
+                weights[key] = torch.full_like(weights[key], 3e38)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(UserError, match=r"numbers of a sentence that are not finite"):
+            load(folder)
