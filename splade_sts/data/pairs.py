@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,7 @@ class Pairs:
         """
         return [(min(a, b), max(a, b)) for a, b in zip(*self.sentence_keys, strict=True)]
 
-    @property
+    @cached_property
     def sentence_keys(self) -> tuple[list[str], list[str]]:
         """`sentence_key` of every first and of every second sentence."""
         return [*map(sentence_key, self.sentence1)], [*map(sentence_key, self.sentence2)]

@@ -35,7 +35,7 @@ def copy(project, tmp_path) -> Path:
 def test_outputs(project, monkeypatch):
     """Every promised output is there, and the numbers agree wherever they stand."""
     monkeypatch.chdir(project)
-    names = ["base", "comparison", "controls", "data", "finetuned", "record", "train"]
+    names = ["base", "comparison", "controls", "data", "finetuned", "record"]
     metrics = sorted(path.name for path in Path("metrics").iterdir())
     assert metrics == [*(f"{name}.json" for name in names), "training.csv", "validation.csv"]
     comparison = read_json(layout.evidence("comparison"))
@@ -53,7 +53,7 @@ def test_outputs(project, monkeypatch):
         controls = comparison["splits"][split]["controls"]
         assert {found["name"] for found in controls} == {"jaccard", "tfidf", "char_tfidf", "bm25"}
         for found in controls:
-            spearman = read_json(layout.metrics("controls"))[split][found["name"]]
+            spearman = read_json(layout.evidence("controls"))[split][found["name"]]["spearman"]
             assert found["spearman"]["value"] == pytest.approx(spearman)
     finetuned = Evaluation.read("finetuned")
     kept = read_json(layout.evidence("train"))["validation"]
