@@ -514,8 +514,9 @@ def test_a_folder_with_any_name(tmp_path: Path, monkeypatch, name: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_broken_database(tmp_path: Path, damage: bytes) -> None:
+def test_a_broken_database(tmp_path: Path, monkeypatch, damage: bytes) -> None:
     """One message that says what to do; the file stays."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     path = tmp_path / "mlflow.db"
     path.write_bytes(damage)
     with pytest.raises(UserError, match="is no database any more; move it away, then run"):
