@@ -13,7 +13,9 @@ def git(root: Path, *arguments: str) -> str:
         UserError: Git fails, with what it says, or is not there.
     """
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError:
         raise UserError(
             "git is not installed; this command asks it what belongs to the project"
@@ -33,3 +35,12 @@ def resolve(root: Path, revision: str) -> str | None:
         )
     except UserError:
         return None
+
+
+def below_top(root: Path) -> str:
+    """The path of `root` in its Git repository: empty where it is the top folder.
+
+    Raises:
+        UserError: as `git`.
+    """
+    return git(root, "rev-parse", "--show-prefix").rstrip("/")

@@ -15,7 +15,12 @@ from splade_sts.runs.identity import training_id
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, write_curve
-from splade_sts.training.environment import device_name, library_versions
+from splade_sts.training.environment import (
+    bytes_settings,
+    check_one_process,
+    device_name,
+    library_versions,
+)
 from splade_sts.training.finetune import TrainingResult, finetune
 
 
@@ -24,7 +29,13 @@ def main() -> None:
     root = layout.project_root()
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
-    tags = {"device": device_name(), "threads": str(torch.get_num_threads()), **library_versions()}
+    check_one_process()
+    tags = {
+        "device": device_name(),
+        "threads": str(torch.get_num_threads()),
+        **library_versions(),
+        **bytes_settings(),
+    }
     # what decides the result: nothing that only says how often to save
     facts = {"params": settings.train.model_dump(exclude={"checkpoint_steps"}), **tags}
     with checkpoints.reserved(root, checkpoints.fingerprint("train", facts)) as folder:

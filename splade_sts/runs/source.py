@@ -13,6 +13,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from splade_sts.errors import UserError
+from splade_sts.git import below_top
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,12 @@ class RunFiles:
         from dvc.api import DVCFileSystem
         from dvc_data.index import DataIndexDirError  # private: dvc-data
 
-        # the second one says that the list of a folder's files is not in the cache
+        # a revision is one of the whole repository, and the project may be a folder in it
+        repository, inner = DVCFileSystem(str(root), rev=revision, subrepos=True), below_top(root)
         return cls(
             revision[:7],
-            DVCFileSystem(str(root), rev=revision),
+            DirFileSystem(inner, repository) if inner else repository,
+            # the second one says that the list of a folder's files is not in the cache
             (FileNotFoundError, DataIndexDirError),
         )
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.git import git
+from splade_sts.git import below_top, git
 
 Result = Literal["reproduced", "differs", "missing"]
 # What a clone of its own must not take over from the calling shell.
@@ -64,8 +64,9 @@ def reproduced(root: Path) -> list[Output]:
             fails in the clone.
     """
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        clone = Path(folder) / "clone"
-        git(root, "clone", "--quiet", str(root), str(clone))
+        top, clone = git(root, "rev-parse", "--show-toplevel"), Path(folder) / "clone"
+        git(root, "clone", "--quiet", top, str(clone))
+        clone /= below_top(root)
         committed = read_hashes(clone)
         environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
 

@@ -66,7 +66,7 @@ class LiveRun:
         """Start the writer; it makes the run."""
         root = layout.project_root()
         tags = {**git_tags(root), **self._tags}
-        changed = changed_params(root, self._params, tags["git.commit"])
+        changed = changed_params(root, self._params, tags.get("git.commit"))
         # a session of its own: Ctrl-C is for the training, the writer must live to report it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "splade_sts.tracking.writer"],

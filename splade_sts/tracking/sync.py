@@ -59,7 +59,7 @@ class Synced:
 
 def shown_tags(root: Path, record: Record, tags: dict[str, str]) -> dict[str, str]:
     """`tags` and what MLflow itself shows of a run."""
-    changed = changed_params(root, record.params, tags["git.commit"])
+    changed = changed_params(root, record.params, tags.get("git.commit"))
     said = verdict(record.comparison) if record.comparison else None
     report = str(REPORT) if str(REPORT) in record.artifacts else None
     return {
@@ -76,8 +76,8 @@ def with_named_report(root: Path, record: Record, tags: dict[str, str]) -> Recor
     report = record.artifacts.get(str(REPORT))
     if report is None:
         return record
-    facts = {"run": run_name(tags), "commit": tags["git.commit"]}
-    changed = changed_params(root, record.params, tags["git.commit"])
+    facts = {"run": run_name(tags), "commit": tags.get("git.commit", "not known")}
+    changed = changed_params(root, record.params, tags.get("git.commit"))
     if changed is not None:
         facts["parameters"] = changes(changed)
     named = {str(REPORT): name_run(report, facts)}
@@ -177,6 +177,9 @@ def reachable() -> Iterator[None]:
 
 
 def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:
+    workspace = Place("workspace", git_tags(root), None)
+    if "git.commit" not in workspace.tags and not names and branch is None:
+        return [workspace]  # Git knows no run, and a warning has said why
     known = experiments(root)
     if unknown := [name for name in names if name not in known]:
         raise UserError(
@@ -185,11 +188,13 @@ def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:
     found = []
     if not names:
         for commit in reversed(
-            git(root, "rev-list", branch or "HEAD", "--", str(layout.LOCK)).splitlines()
+            git(
+                root, "rev-list", "--end-of-options", branch or "HEAD", "--", str(layout.LOCK)
+            ).splitlines()
         ):
             found.append(Place(f"repro-{commit[:7]}", commit_tags(commit), commit))
     for name in names or known:
         found.append(Place(name, experiment_tags(name, known[name].baseline), known[name].revision))
     if not names and branch is None:
-        found.append(Place("workspace", git_tags(root), None))
+        found.append(workspace)
     return found

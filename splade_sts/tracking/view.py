@@ -92,13 +92,15 @@ def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         user = "unknown"
-    return {
+    shown = {
         "mlflow.source.name": f"dvc exp run {name}" if name else "dvc repro",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": tags["git.commit"],
         "mlflow.user": user,
         NOTE_TAG: note,
     }
+    if commit := tags.get("git.commit"):
+        shown["mlflow.source.git.commit"] = commit
+    return shown
 
 
 def sweep_tag(tags: dict[str, str], params: dict[str, Any]) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """What a training runs on, and what that decides."""
 
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Literal
 
@@ -11,6 +14,65 @@ from splade_sts.errors import UserError
 from splade_sts.model.head.screen import has_native_bfloat16
 
 Precision = Literal["fp32", "bf16"]
+
+
+# Where accelerate and transformers read settings of a training that params.yaml has no key for, or
+# that it says otherwise. They are set aside while we train.
+SET_ASIDE = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
+# What starts a training in several processes sets these.
+PROCESS_GROUP = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+# What makes the libraries compute other last digits: a training belongs to their values.
+CHANGE_BYTES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+
+
+def check_one_process() -> None:
+    """Check that nobody has started this training in several processes.
+
+    Raises:
+        UserError: names the environment variable.
+    """
+    for name in PROCESS_GROUP:
+        if os.environ.get(name, "1") != "1":
+            raise UserError(
+                f"{name} is {os.environ[name]!r} in the environment: training runs in one process. "
+                f"Start dvc without torchrun, mpirun or accelerate launch, or unset {name}"
+            )
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Within the block, settings of a training come from params.yaml alone: those of accelerate's
+    environment variables are set aside, and a line names them.
+    """
+    before = dict(os.environ)
+    found = sorted(name for name in before if name.startswith(SET_ASIDE))
+    if found:
+        print(f"not read, because params.yaml says how to train: {', '.join(found)}", flush=True)
+    for name in found:
+        del os.environ[name]
+    try:
+        yield
+    finally:  # the libraries set variables of their own, which the next training would read
+        for name in [name for name in os.environ if name.startswith(SET_ASIDE)]:
+            del os.environ[name]
+        os.environ.update({name: before[name] for name in found})
+
+
+def bytes_settings() -> dict[str, str]:
+    """The environment variables of `CHANGE_BYTES` that are set, as tags."""
+    return {f"environment.{name}": os.environ[name] for name in CHANGE_BYTES if name in os.environ}
 
 
 def resolve_precision(precision: Literal["auto", "fp32", "bf16"]) -> Precision:

@@ -27,7 +27,12 @@ from splade_sts.params import TrainParams
 from splade_sts.training import checkpoints as stored
 from splade_sts.training.callbacks import ProgressBar, StepCallback
 from splade_sts.training.curves import OnPoint, Point, TrainingPoint, ValidationPoint
-from splade_sts.training.environment import Precision, resolve_precision
+from splade_sts.training.environment import (
+    Precision,
+    check_one_process,
+    own_settings,
+    resolve_precision,
+)
 from splade_sts.training.memory import saving_memory
 from splade_sts.training.selection import LOGGED_FITNESS, SPLIT, Validation, check_reached
 from splade_sts.training.sparsity import SparsityController
@@ -103,9 +108,10 @@ def finetune(
         UserError: training diverged or the model collapsed, it did not reach the wanted active
             dims, the precision cannot be had, or a checkpoint cannot be written.
     """
+    check_one_process()
     precision = resolve_precision(params.precision)
-    arguments = build_arguments(params, precision, checkpoints)
-    with closing(ProgressBar()) as bar:
+    with own_settings(), closing(ProgressBar()) as bar:
+        arguments = build_arguments(params, precision, checkpoints)
         trainer = build_trainer(model, train, validation, params, arguments, bar, on_point)
         run(trainer, last_checkpoint(checkpoints))
     best_step, metrics = pick_best(trainer, params.target_active_dims)

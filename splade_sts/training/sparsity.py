@@ -15,6 +15,7 @@ from sentence_transformers.sparse_encoder.losses import SpladeLoss
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from splade_sts.errors import UserError
 from splade_sts.evaluation.encoded import encode
 from splade_sts.training.selection import logged_metrics
 
@@ -26,6 +27,8 @@ PROPORTIONAL, INTEGRAL = 5.0, 0.7
 # How far, up and down, the logarithm of the weight may go at once, and the weight altogether: a
 # model that jumps, as with a high learning rate, is not answered by a jump.
 LARGEST_STEP, LARGEST_CHANGE = 1.0, 1e4
+# Fewer steps than measurements wanted steer nothing.
+LEAST_STEPS = 20
 # What a checkpoint keeps of a controller.
 STATE = ("weight", "start", "error", "correction")
 
@@ -80,7 +83,29 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
             saved: Any = state.stateful_callbacks
             for name, value in saved[type(self).__name__]["attributes"].items():
                 setattr(self, name, value)
+        else:
+            self._check_reachable(kwargs["model"], args.bf16, state.max_steps)
         self.loss.document_regularizer_weight = self.weight
+
+    def _check_reachable(self, model: SparseEncoder, bf16: bool, steps: int) -> None:
+        """Refuse what no training can reach, before it starts.
+
+        Raises:
+            UserError: the base model has fewer active dims already, or there are too few steps.
+        """
+        wanted = f"train.target_active_dims is {self.target:g}"
+        if steps < LEAST_STEPS:
+            raise UserError(
+                f"{wanted}, but the training has {steps} steps, and steering takes at least "
+                f"{LEAST_STEPS}; raise train.epochs or lower train.batch_size"
+            )
+        active = self._measure(model, bf16)
+        if self.target > active:
+            raise UserError(
+                f"{wanted}, but the base model has {active:.1f} active dims on a sample of "
+                "validation; the regulariser takes dims away only. Want fewer, or convert the base "
+                "model to more (base_model.target_active_dims)"
+            )
 
     def on_step_begin(
         self,

@@ -373,6 +373,46 @@ def test_models_that_are_not_registered(tmp_path: Path, monkeypatch: pytest.Monk
             register(name, EXPERIMENT)
 
 
+def test_sync_in_a_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commits of the branch are found there, in its worktree and in a shallow clone of it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    top, inner = tmp_path / "top", Path("some/project")
+    (top / inner).mkdir(parents=True)
+    write_run(top / inner)
+    write_pipeline(top / inner)
+    run(["git", "init", "-q"], top)
+    commit(top, "a run")
+    run(["git", "worktree", "add", "-q", str(tmp_path / "worktree")], top)
+    run(["git", "clone", "-q", "--depth=1", f"file://{top}", str(tmp_path / "clone")], top)
+    head = run(["git", "rev-parse", "HEAD"], top).stdout[:7]
+    for repository in ("top", "worktree", "clone"):
+        monkeypatch.chdir(tmp_path / repository / inner)
+        done = [found for found in sync([], None, EXPERIMENT) if found.name != "workspace"]
+        assert [(found.name, found.written) for found in done] == [(f"repro-{head}", True)]
+
+
+def test_a_training_without_git(workspace: Path, tmp_path: Path) -> None:
+    """One warning, and the run ends well, without a commit; `sync` writes the workspace's run."""
+    shutil.rmtree(workspace / ".git")
+    _, errors = train(workspace, "exit", GIT_CEILING_DIRECTORIES=str(tmp_path)).communicate(
+        timeout=60
+    )
+    assert errors.count("warning") == errors.count("Git cannot say which commit") == 1
+    (found,) = wait_for_end(workspace, 1)
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "repro")
+    assert not {"git.commit", "mlflow.source.git.commit"} & set(found.data.tags)
+    write_run(workspace)
+    done = run(
+        [sys.executable, "-m", "splade_sts", "sync"],
+        workspace,
+        PYTHONPATH=str(ROOT),
+        GIT_CEILING_DIRECTORIES=str(tmp_path),
+    )
+    assert "workspace: run " in done.stdout
+    assert "1 written" in done.stdout
+
+
 # Names that a page elsewhere may give to this machine (DNS rebinding).
 STRANGERS = (
     "192.168.evil.example",

@@ -3,7 +3,7 @@
 import pytest
 
 from splade_sts.errors import UserError
-from splade_sts.git import git, resolve
+from splade_sts.git import below_top, git, resolve
 from tests.support.commands import run
 from tests.support.projects import commit
 
@@ -30,6 +30,21 @@ def test_revisions(repository):
     assert {resolve(repository, name) for name in ("trunk", "HEAD", full[:8])} == {full}
     for name in ("nowhere", "HEAD~1", "HEAD:file", "--help", ""):
         assert resolve(repository, name) is None
+
+
+def test_a_folder_in_a_repository(repository):
+    """Its path from the top; the top folder's is empty."""
+    inner = repository / "some folder" / "inner"
+    inner.mkdir(parents=True)
+    assert below_top(repository) == ""
+    assert below_top(inner) == "some folder/inner"
+
+
+def test_text_that_is_not_utf8(repository):
+    """It is shown with marks in the places of the bytes that are none."""
+    (repository / "file").write_bytes(b"caf\xe9\n")
+    commit(repository, "latin 1")
+    assert git(repository, "show", "HEAD:file") == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def test_refusals(repository, tmp_path, monkeypatch):

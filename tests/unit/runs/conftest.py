@@ -14,13 +14,26 @@ def record() -> Record:
     return run_record()
 
 
+def commit_run(folder: Path, top: Path) -> None:
+    """Write a run to `folder`, in a new repository whose top folder is `top`."""
+    folder.mkdir(parents=True)
+    write_run(folder)
+    write_pipeline(folder)
+    run(["git", "init", "-q"], top)
+    commit(top, "a run")
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """`repository`, as a folder in a Git repository."""
+    folder = tmp_path / "top" / "some" / "project"
+    commit_run(folder, tmp_path / "top")
+    return folder
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A DVC project in Git whose first commit holds a run; DVC's cache is empty."""
     folder = tmp_path / "project"
-    folder.mkdir()
-    write_run(folder)
-    write_pipeline(folder)
-    run(["git", "init", "-q"], folder)
-    commit(folder, "a run")
+    commit_run(folder, folder)
     return folder

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,49 @@ def test_git_tags(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tags = git_tags(repository)
     assert tags == {**experiment_tags("bold-name", "b" * 40), "git.dirty": "true"}
     assert run_name(tags) == "bold-name"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("no commit", "there is no commit yet"),
+        ("no .git", "not a git repository"),
+        ("another owner", "detected dubious ownership"),
+        ("no git", "git is not installed"),
+    ],
+)
+def test_git_cannot_say(
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+    said: str,
+) -> None:
+    """Its tags are missing, and one line warns; what DVC says stays."""
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repository.parent))
+    match broken:
+        case "no commit":
+            run(["git", "checkout", "-q", "--orphan", "new"], repository)
+        case "no .git":
+            shutil.rmtree(repository / ".git")
+        case "another owner":
+            monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        case "no git":
+            monkeypatch.setenv("PATH", str(repository))
+    assert git_tags(repository) == {}
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: Git cannot say which commit")
+    assert said in warning
+    assert warning.count("\n") == 1
+    assert run_name({}) == "repro"
+    assert changed_params(repository, {}, None) is None
+    monkeypatch.setenv("DVC_EXP_NAME", "bold-name")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "b" * 40)
+    tags = git_tags(repository)
+    assert run_name(tags) == "bold-name"
+    assert tags["git.commit"] == tags["dvc.baseline"] == "b" * 40
 
 
 def test_changed_params(repository: Path, record: Record) -> None:

@@ -48,6 +48,26 @@ def test_a_revision_with_its_cache(repository: Path) -> None:
     assert RunFiles.revision(repository, "HEAD").read(layout.evidence("comparison")) == b"cached"
 
 
+def test_a_revision_of_a_folder_in_a_repository(nested: Path, tmp_path: Path) -> None:
+    """Of the folder, of its worktree and of a shallow clone: the same files of Git; the folder's
+    own cache is read.
+    """
+    cached = nested / ".dvc/cache/files/md5" / FILE_MD5[:2] / FILE_MD5[2:]
+    cached.parent.mkdir(parents=True)
+    cached.write_text("cached")
+    run(["git", "worktree", "add", "-q", str(tmp_path / "worktree")], nested)
+    top = f"file://{tmp_path / 'top'}"
+    run(["git", "clone", "-q", "--depth=1", top, str(tmp_path / "clone")], tmp_path)
+    inner = nested.relative_to(tmp_path / "top")
+    for root in (nested, tmp_path / "worktree" / inner, tmp_path / "clone" / inner):
+        files = RunFiles.revision(root, "HEAD")
+        assert files.read(layout.PARAMS) == (nested / layout.PARAMS).read_bytes()
+        assert layout.metrics("base") in files.names(Path("metrics"))
+        with pytest.raises(FileNotFoundError):
+            files.names(layout.REPORTS)
+    assert RunFiles.revision(nested, "HEAD").read(layout.evidence("comparison")) == b"cached"
+
+
 def test_a_revision_that_dvc_cannot_read(repository: Path) -> None:
     """It is said, and where."""
     (repository / layout.PIPELINE).write_text("stages: 3\n")

@@ -38,6 +38,19 @@ def test_a_pipeline_that_fails(repository: Path, capfd: pytest.CaptureFixture[st
     assert "exit 3" in "".join(capfd.readouterr())
 
 
+def test_a_folder_in_a_repository(nested: Path) -> None:
+    """The clone is one of the whole repository, and its folder is verified."""
+    run(["git", "rm", "-q", "--cached", "dvc.lock"], nested)
+    run(["git", "commit", "-qm", "no results"], nested)
+    with pytest.raises(UserError, match=r"no dvc.lock is committed"):
+        reproduced(nested)
+    (nested / "dvc.yaml").write_text("stages:\n  x: {cmd: echo 1 > y, outs: [y]}\n")
+    (nested / "dvc.lock").unlink()
+    dvc(nested, "repro", "-q")
+    commit(nested, "results")
+    assert [(one.path, one.result) for one in reproduced(nested)] == [("y", "reproduced")]
+
+
 def test_data_that_dvc_tracks(tmp_path: Path) -> None:
     """They come from the cache of the project, or one message says that they are not there."""
     (tmp_path / "my-data").mkdir()

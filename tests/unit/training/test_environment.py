@@ -1,10 +1,25 @@
 """What a training runs on."""
 
+import os
+
 import pytest
+import torch
 
 from splade_sts.errors import UserError
+from splade_sts.model.encoder import load_encoder
 from splade_sts.training import environment
-from splade_sts.training.environment import device_name, library_versions, resolve_precision
+from splade_sts.training.environment import (
+    CHANGE_BYTES,
+    PROCESS_GROUP,
+    bytes_settings,
+    check_one_process,
+    device_name,
+    library_versions,
+    own_settings,
+    resolve_precision,
+)
+from splade_sts.training.finetune import finetune
+from tests.support.tiny import train_params
 
 
 @pytest.mark.parametrize(("native", "resolved"), [(True, "bf16"), (False, "fp32")])
@@ -30,3 +45,50 @@ def test_what_a_result_may_depend_on():
     """The device has a name, and each library a version."""
     assert device_name()
     assert library_versions()["version.torch"].startswith("2.")
+
+
+def weights(folder, pairs, tmp_path, name):
+    model = load_encoder(folder)
+    found = finetune(model, pairs, pairs, train_params(precision="fp32"), tmp_path / name)
+    assert found.precision == "fp32"
+    return found.model.state_dict()
+
+
+def test_the_environment_does_not_say_how_to_train(
+    tiny_splade, pairs, tmp_path, monkeypatch, capsys
+):
+    """`ACCELERATE_MIXED_PRECISION=bf16` with `train.precision: fp32` trains in fp32, and a training
+    in bf16 leaves nothing for the next one to read.
+    """
+    before = weights(tiny_splade, pairs, tmp_path, "alone")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "3")
+    found = weights(tiny_splade, pairs, tmp_path, "told otherwise")
+    assert all(torch.equal(value, found[name]) for name, value in before.items())
+    assert "ACCELERATE_GRADIENT_ACCUMULATION_STEPS, ACCELERATE_MIXED_PRECISION" in (
+        capsys.readouterr().out
+    )
+    assert os.environ["ACCELERATE_MIXED_PRECISION"] == "bf16"
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    with own_settings():
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
+    assert "ACCELERATE_MIXED_PRECISION" not in os.environ
+
+
+@pytest.mark.parametrize("name", PROCESS_GROUP)
+def test_several_processes_are_refused(tiny_splade, pairs, tmp_path, monkeypatch, name):
+    """At once and with the name of the variable, instead of a wait for the others."""
+    monkeypatch.setenv(name, "1")
+    check_one_process()
+    monkeypatch.setenv(name, "2")
+    with pytest.raises(UserError, match=f"{name} is '2' in the environment"):
+        finetune(load_encoder(tiny_splade), pairs, pairs, train_params(), tmp_path)
+
+
+def test_what_changes_bytes_belongs_to_a_training(monkeypatch):
+    """Of these variables those that are set."""
+    for name in CHANGE_BYTES:
+        monkeypatch.delenv(name, raising=False)
+    assert bytes_settings() == {}
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    assert bytes_settings() == {"environment.MKL_CBWR": "COMPATIBLE"}

@@ -112,10 +112,32 @@ def test_a_training_ends_at_the_wanted_number(tiny_splade, pairs, tmp_path):
 
 
 def test_a_number_out_of_reach(tiny_splade, pairs, tmp_path):
-    """One epoch is too short for it: an error with what came out."""
-    wanted = train_params(target_active_dims=1, epochs=1.0, learning_rate=1e-5)
+    """Two epochs are too short for it: an error with what came out."""
+    wanted = train_params(target_active_dims=1, epochs=2.0, learning_rate=1e-5)
     with pytest.raises(UserError, match=r"no validation came within 10% of it: the nearest had \d"):
         finetune(load_encoder(tiny_splade), pairs, pairs, wanted, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target_active_dims": 25}, r"is 25, but the base model has 8\.\d active dims"),
+        ({"target_active_dims": 7, "epochs": 1.0}, "the training has 12 steps, and steering takes"),
+    ],
+)
+def test_what_no_training_reaches(tiny_splade, pairs, tmp_path, changes, said):
+    """Refused before the first step."""
+    points = []
+    with pytest.raises(UserError, match=said):
+        finetune(
+            load_encoder(tiny_splade),
+            pairs,
+            pairs,
+            train_params(**changes),
+            tmp_path,
+            on_point=points.append,
+        )
+    assert not points
 
 
 def test_measuring_changes_no_training(tiny_splade, pairs, tmp_path, monkeypatch):
