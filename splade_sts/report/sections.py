@@ -118,9 +118,8 @@ def against_words(comparison: Comparison) -> Section:
     level = f"{names.percent(comparison.confidence)} interval"
     reading = (
         "What a pair scores without any encoder, with statistics from train only. The last two "
-        "columns are what the "
-        "fine-tuned model's Spearman adds: an interval above zero means that it knows more than "
-        "which words are shared."
+        "columns are what the fine-tuned model's Spearman adds. Only where all of these intervals "
+        "are above zero does it know more than which words and letters are shared."
     )
     rows = [
         [
@@ -163,9 +162,10 @@ def without_seen(comparison: Comparison) -> Section:
             rows.append([split, "seen minus unseen", "", "", "", *difference])
     return Section(
         "Without what training has seen",
-        "Spearman. A pair is seen if one of its sentences occurs in train (case and white space "
-        "aside). The last row of a split is by how much the gain on seen pairs is larger than the "
-        "gain on unseen ones, with the two parts resampled independently of each other. A smaller "
+        "Spearman. A pair is seen if one of its sentences occurs in train (case, white "
+        "space, Unicode form and what nobody sees aside). The last row of a split is by how much "
+        "the gain on seen pairs is larger than the gain on unseen ones, with the two parts "
+        "resampled independently of each other. A smaller "
         "gain on unseen pairs does not show that sentences were learned by heart: the two parts "
         "also differ in their scores, lengths and sources. What would answer that is a training "
         "without those sentences (data.on_leak: drop_sentences_from_train): its gain on the same "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splade_sts.data.provenance import Provenance
+from splade_sts.known import trained_on
 
 # Parameters of a data source's kind: what only files have, and what only files of the user have.
 OF_THE_HUB = ("data.revision",)
@@ -38,6 +39,7 @@ class Setting:
         model = f"{origin(base['source'], base['revision'])}{self._conversion()}"
         return {
             "base model": f"{model}; licence {base['license']}",
+            "trained before on": trained_on(base["source"]),
             "data": f"{origin(data.source, data.revision)}; pairs: {rows}",
             "training": f"{self._training()}; {self._kept()}",
         }

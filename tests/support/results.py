@@ -134,6 +134,7 @@ def making(**base: object) -> Setting:
         "words_p50": 3.0,
         "words_max": 9,
         "duplicate_pairs": 1,
+        "contradicting_groups": 0,
     }
     source = {"source": "a/b", "revision": None, "license": "mit", "converted_to_active_dims": 80}
     params = {
@@ -155,7 +156,11 @@ def making(**base: object) -> Setting:
     }
     return Setting(
         base={**source, **base},
-        data={"splits": {"test": split}, "shared_pairs": {"train_test": 2}},
+        data={
+            "splits": {"test": split},
+            "overlaps": {"test_in_train": {"same_pair": 2, "same_sentence": 3, "near_sentence": 1}},
+            "shared_pairs": {},
+        },
         provenance=Provenance("c/d", "e" * 40, {}),
         training={"precision": "fp32", "steps": 4, "best_step": 2},
         params=params,

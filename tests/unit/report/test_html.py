@@ -46,7 +46,10 @@ def test_one_file_without_anything_from_outside():
     assert '<h2 id="numbers">' in page
     assert "epochs of batches of 16" in page
     assert "unused" not in page
-    assert "Pairs in two splits: train and test 2." in page
+    assert (
+        "Of test, in train: 2 pairs, 3 pairs with a sentence, and 1 more with nearly one." in page
+    )
+    assert "<dt>trained before on</dt><dd>not known</dd>" in page
 
 
 def test_rows_that_were_left_out():
