@@ -44,3 +44,12 @@ def below_top(root: Path) -> str:
         UserError: as `git`.
     """
     return git(root, "rev-parse", "--show-prefix").rstrip("/")
+
+
+def commit_time(root: Path, revision: str) -> int:
+    """When a commit was made, in milliseconds since 1970.
+
+    Raises:
+        UserError: as `git`.
+    """
+    return 1000 * int(git(root, "show", "-s", "--format=%ct", revision))

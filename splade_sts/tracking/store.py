@@ -122,7 +122,12 @@ class Store:
         return named or (None if by_name or not runs else runs[0])
 
     def write(
-        self, record: Record, name: str, tags: dict[str, str], by_name: bool = True
+        self,
+        record: Record,
+        name: str,
+        tags: dict[str, str],
+        by_name: bool = True,
+        ended: int | None = None,
     ) -> Written:
         """Make MLflow hold `record` as one complete run.
 
@@ -141,6 +146,9 @@ class Store:
             name: of the run.
             tags: of the run, besides those of the record.
             by_name: a complete run of another name is not enough.
+            ended: when the pipeline ended, in milliseconds since 1970, where that is known and was
+                not now: a run made from the record alone then starts and ends there, since nobody
+                knows how long it took.
         """
         known = self.find(record, name, by_name)
         live = self._live(record, tags) if by_name or known is None else None
@@ -148,7 +156,7 @@ class Store:
             lacking = MISSING_TAG in known.data.tags
             if record.missing or not lacking:
                 return Written(known.info.run_id, False, record.missing if lacking else ())
-        run = live or known or self.client.create_run(self.experiment_id, run_name=name)
+        run = live or known or self.client.create_run(self.experiment_id, ended, run_name=name)
         run_id, now = run.info.run_id, run.info.start_time
         shown = tags
         if run is live:
@@ -184,7 +192,8 @@ class Store:
         if not record.missing and MISSING_TAG in run.data.tags:
             self.client.delete_tag(run_id, MISSING_TAG)
         self.client.set_tag(run_id, COMPLETE_TAG, "true")
-        self.client.set_terminated(run_id, status="FINISHED")
+        if run is not known:  # the end of one that is there already stays what it was
+            self.client.set_terminated(run_id, "FINISHED", None if run is live else ended)
         return Written(run_id, True, record.missing)
 
     def _runs(self, tag: str, value: str) -> list[Run]:

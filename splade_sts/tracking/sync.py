@@ -16,7 +16,7 @@ from pathlib import Path
 
 from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.git import git
+from splade_sts.git import commit_time, git
 from splade_sts.report.named import name_run
 from splade_sts.report.verdict import verdict
 from splade_sts.runs.experiments import experiments
@@ -153,6 +153,7 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
                 run_name(place.tags),
                 tags,
                 by_name=EXPERIMENT_TAG in place.tags,
+                ended=commit_time(root, place.revision) if place.revision else None,
             )
             done.append(Synced(place.name, written.run_id, written.new, written.missing))
     return done

@@ -124,7 +124,10 @@ def test_registering_models(project: Path, tmp_path: Path) -> None:
 
 
 def test_syncing_brings_runs_back(project: Path, record: Record, tmp_path: Path) -> None:
-    """Into an empty store, from Git and DVC, curves included; a second sync writes nothing."""
+    """Into an empty store, from Git and DVC, curves included; a second sync writes nothing.
+
+    Such a run stands at the time of its commit, with no duration that nobody knows.
+    """
     uri = f"sqlite:///{tmp_path / 'again.db'}"
     done = splade_sts(project, "sync", check=True, MLFLOW_TRACKING_URI=uri)
     assert "not in the cache" not in done.stdout
@@ -139,6 +142,8 @@ def test_syncing_brings_runs_back(project: Path, record: Record, tmp_path: Path)
     for name, expected in curves.items():
         history = client.get_metric_history(one.info.run_id, name)
         assert sorted((point.step, point.value) for point in history) == expected
+    made = int(run(["git", "show", "-s", "--format=%ct", "HEAD"], project).stdout)
+    assert one.info.start_time == one.info.end_time == 1000 * made
     again = splade_sts(project, "sync", check=True, MLFLOW_TRACKING_URI=uri)
     assert again.stdout.splitlines()[-1].startswith("0 written")
 
