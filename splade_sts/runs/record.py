@@ -205,6 +205,7 @@ def _details(
                     found |= flatten(asdict(group), f"{model}.{split}.")
         gain = one.spearman.gain
         bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+        bounds["p"] = one.spearman_test.p
         for name, value in bounds.items():
             key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
             found[key] = value

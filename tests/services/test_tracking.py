@@ -388,6 +388,7 @@ def test_sync_in_a_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.Mo
     head = run(["git", "rev-parse", "HEAD"], top).stdout[:7]
     for repository in ("top", "worktree", "clone"):
         monkeypatch.chdir(tmp_path / repository / inner)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow leaves the last one there
         done = [found for found in sync([], None, EXPERIMENT) if found.name != "workspace"]
         assert [(found.name, found.written) for found in done] == [(f"repro-{head}", True)]
 
