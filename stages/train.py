@@ -15,12 +15,7 @@ from splade_sts.runs.identity import training_id
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, write_curve
-from splade_sts.training.environment import (
-    bytes_settings,
-    check_one_process,
-    device_name,
-    library_versions,
-)
+from splade_sts.training.environment import check_one_process, facts
 from splade_sts.training.finetune import TrainingResult, finetune
 
 
@@ -30,15 +25,10 @@ def main() -> None:
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     check_one_process()
-    tags = {
-        "device": device_name(),
-        "threads": str(torch.get_num_threads()),
-        **library_versions(),
-        **bytes_settings(),
-    }
+    tags = facts(settings.train.precision)
     # what decides the result: nothing that only says how often to save
-    facts = {"params": settings.train.model_dump(exclude={"checkpoint_steps"}), **tags}
-    with checkpoints.reserved(root, checkpoints.fingerprint("train", facts)) as folder:
+    decisive = {"params": settings.train.model_dump(exclude={"checkpoint_steps"}), **tags}
+    with checkpoints.reserved(root, checkpoints.fingerprint("train", decisive)) as folder:
         checkpoints.clear_given_up(root)
         started = time.monotonic()
         with live_run(settings, tags) as live:

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -48,9 +49,10 @@ LOADER = Path(__file__).with_name("logged_model.py")
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite database at the project's root."""
-    # SQLAlchemy reads these two as its own. MLflow makes an empty folder of the name as it stands.
+    # SQLAlchemy reads these two as its own
     path = str(root / layout.MLFLOW_DATABASE).replace("%", "%25").replace("?", "%3F")
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{path}"
+    # without the driver's name MLflow would make an empty folder named as it stands here
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite+pysqlite:///{path}"
 
 
 def param_entities(params: dict[str, Any]) -> list[Param]:
@@ -127,7 +129,7 @@ class Store:
         name: str,
         tags: dict[str, str],
         by_name: bool = True,
-        ended: int | None = None,
+        recorded_at: int | None = None,
     ) -> Written:
         """Make MLflow hold `record` as one complete run.
 
@@ -146,17 +148,21 @@ class Store:
             name: of the run.
             tags: of the run, besides those of the record.
             by_name: a complete run of another name is not enough.
-            ended: when the pipeline ended, in milliseconds since 1970, where that is known and was
-                not now: a run made from the record alone then starts and ends there, since nobody
-                knows how long it took.
+            recorded_at: when the record was, in milliseconds since the epoch, and its pipeline had
+                ended before; None where it ends now.
+
+        A run lasts from the start of its training to the end of the pipeline. Where that is not
+        known it ends with its training, and one that is made from the record alone starts and ends
+        at `recorded_at`.
         """
+        at = recorded_at or int(time.time() * 1000)
         known = self.find(record, name, by_name)
         live = self._live(record, tags) if by_name or known is None else None
         if known is not None and live is None:
             lacking = MISSING_TAG in known.data.tags
             if record.missing or not lacking:
                 return Written(known.info.run_id, False, record.missing if lacking else ())
-        run = live or known or self.client.create_run(self.experiment_id, ended, run_name=name)
+        run = live or known or self.client.create_run(self.experiment_id, at, run_name=name)
         run_id, now = run.info.run_id, run.info.start_time
         shown = tags
         if run is live:
@@ -192,8 +198,8 @@ class Store:
         if not record.missing and MISSING_TAG in run.data.tags:
             self.client.delete_tag(run_id, MISSING_TAG)
         self.client.set_tag(run_id, COMPLETE_TAG, "true")
-        if run is not known:  # the end of one that is there already stays what it was
-            self.client.set_terminated(run_id, "FINISHED", None if run is live else ended)
+        ended = at if run is live and recorded_at is None else run.info.end_time or at
+        self.client.set_terminated(run_id, "FINISHED", ended)
         return Written(run_id, True, record.missing)
 
     def _runs(self, tag: str, value: str) -> list[Run]:

@@ -153,7 +153,7 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
                 run_name(place.tags),
                 tags,
                 by_name=EXPERIMENT_TAG in place.tags,
-                ended=commit_time(root, place.revision) if place.revision else None,
+                recorded_at=commit_time(root, place.revision) if place.revision else None,
             )
             done.append(Synced(place.name, written.run_id, written.new, written.missing))
     return done

@@ -30,7 +30,10 @@ class TrainingPoint:
 
 @dataclass(frozen=True)
 class ValidationPoint:
-    """The metrics of a validation at `step`, see `splade_sts.evaluation.results.Metrics`."""
+    """The metrics of a validation at `step`, see `splade_sts.evaluation.results.Metrics`.
+
+    They are computed in the precision of the training.
+    """
 
     step: int
     epoch: float

@@ -14,6 +14,8 @@ from splade_sts.errors import UserError
 from splade_sts.model.head.screen import has_native_bfloat16
 
 Precision = Literal["fp32", "bf16"]
+# accelerate's names of them.
+MIXED_PRECISIONS: dict[str, Precision] = {"no": "fp32", "bf16": "bf16"}
 
 
 # Where accelerate and transformers read settings of a training that params.yaml has no key for, or
@@ -21,6 +23,8 @@ Precision = Literal["fp32", "bf16"]
 SET_ASIDE = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
 # What starts a training in several processes sets these.
 PROCESS_GROUP = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+# Makes accelerate join a process group, of whatever size.
+LAUNCHED = "LOCAL_RANK"
 # What makes the libraries compute other last digits: a training belongs to their values.
 CHANGE_BYTES = (
     "ATEN_CPU_CAPABILITY",
@@ -45,10 +49,16 @@ def check_one_process() -> None:
     """
     for name in PROCESS_GROUP:
         if os.environ.get(name, "1") != "1":
-            raise UserError(
-                f"{name} is {os.environ[name]!r} in the environment: training runs in one process. "
-                f"Start dvc without torchrun, mpirun or accelerate launch, or unset {name}"
-            )
+            raise _one_process(name)
+    if os.environ.get(LAUNCHED, "-1") != "-1":  # a group of one is a group, too
+        raise _one_process(LAUNCHED)
+
+
+def _one_process(name: str) -> UserError:
+    return UserError(
+        f"{name} is {os.environ[name]!r} in the environment: training runs in one process. "
+        f"Start dvc without torchrun, mpirun or accelerate launch, or unset {name}"
+    )
 
 
 @contextmanager
@@ -91,6 +101,21 @@ def resolve_precision(precision: Literal["auto", "fp32", "bf16"]) -> Precision:
             "train.precision is bf16, which this GPU does not have; set it to auto or fp32"
         )
     return precision
+
+
+def facts(precision: Literal["auto", "fp32", "bf16"]) -> dict[str, str]:
+    """Everything here that decides the result of a training with `train.precision`, as tags.
+
+    Raises:
+        UserError: as `resolve_precision`.
+    """
+    return {
+        "device": device_name(),
+        "threads": str(torch.get_num_threads()),
+        "precision": resolve_precision(precision),
+        **library_versions(),
+        **bytes_settings(),
+    }
 
 
 def device_name() -> str:

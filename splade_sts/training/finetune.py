@@ -28,6 +28,7 @@ from splade_sts.training import checkpoints as stored
 from splade_sts.training.callbacks import ProgressBar, StepCallback
 from splade_sts.training.curves import OnPoint, Point, TrainingPoint, ValidationPoint
 from splade_sts.training.environment import (
+    MIXED_PRECISIONS,
     Precision,
     check_one_process,
     own_settings,
@@ -119,7 +120,7 @@ def finetune(
         model,
         trainer.training_curve,
         trainer.validation_curve,
-        precision,
+        MIXED_PRECISIONS[trainer.accelerator.mixed_precision],  # what was done, not what was asked
         trainer.state.global_step,
         best_step,
         metrics,

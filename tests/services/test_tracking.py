@@ -267,6 +267,37 @@ def test_equal_results_under_another_name(workspace: Path) -> None:
     assert store.write(record, "repro-7654321", {"git.commit": "7654321"}).new
 
 
+def test_how_long_a_run_lasts(workspace: Path) -> None:
+    """From the start of its training to the end of the pipeline. A record that is written later
+    says neither: its run has no length, and a training's own run ends with the training.
+    """
+    record, store = run_record(), open_store(workspace)
+
+    def times(run_id: str) -> tuple[int, int]:
+        info = store.client.get_run(run_id).info
+        return info.start_time, info.end_time
+
+    bare = replace(record, missing=("reports",), artifacts={})
+    for later, one in ((1000, bare), (5000, record)):
+        alone = store.write(one, "alone", {}, recorded_at=later)
+        assert alone.new
+        assert times(alone.run_id) == (1000, 1000), "what is added later takes no time"
+    at_once = times(store.write(replace(record, id="other"), "at once", {}).run_id)
+    assert at_once[0] == at_once[1]
+    for number, recorded_at in enumerate((None, 10**14)):
+        train(workspace, "exit").communicate(timeout=60)
+        ended = wait_for_end(workspace, 3 + number)
+        (live,) = [one for one in ended if "splade_sts.complete" not in one.data.tags]
+        before = (live.info.start_time, live.info.end_time)
+        time.sleep(0.01)
+        trained = replace(record, id=f"trained {number}", training_id="training")
+        done = store.write(trained, f"trained {number}", {}, recorded_at=recorded_at)
+        assert done.run_id == live.info.run_id
+        start, end = times(done.run_id)
+        assert start == before[0]
+        assert end == before[1] if recorded_at else before[1] < end < before[1] + 60_000
+
+
 def test_a_live_run_belongs_to_its_experiment(workspace: Path) -> None:
     """Another experiment with the same training leaves it alone, and so does a commit whose
     results are there; `dvc repro` completes it and gives it its name.
@@ -390,6 +421,9 @@ def test_sync_in_a_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.chdir(tmp_path / repository / inner)
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow leaves the last one there
         done = [found for found in sync([], None, EXPERIMENT) if found.name != "workspace"]
+        (written,) = runs(Path.cwd())
+        committed = 1000 * int(run(["git", "show", "-s", "--format=%ct"], top).stdout)
+        assert (written.info.start_time, written.info.end_time) == (committed, committed)
         assert [(found.name, found.written) for found in done] == [(f"repro-{head}", True)]
 
 
@@ -550,7 +584,7 @@ def test_a_folder_with_any_name(tmp_path: Path, monkeypatch, name: str) -> None:
     assert len(kept) == 1
     assert store.client.list_artifacts(done.run_id)
     assert not [
-        path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents
+        path for path in tmp_path.rglob("*") if path != folder and folder not in path.parents
     ]
 
 

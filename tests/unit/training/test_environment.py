@@ -14,11 +14,12 @@ from splade_sts.training.environment import (
     bytes_settings,
     check_one_process,
     device_name,
+    facts,
     library_versions,
     own_settings,
     resolve_precision,
 )
-from splade_sts.training.finetune import finetune
+from splade_sts.training.finetune import build_arguments, finetune
 from tests.support.tiny import train_params
 
 
@@ -83,6 +84,40 @@ def test_several_processes_are_refused(tiny_splade, pairs, tmp_path, monkeypatch
     monkeypatch.setenv(name, "2")
     with pytest.raises(UserError, match=f"{name} is '2' in the environment"):
         finetune(load_encoder(tiny_splade), pairs, pairs, train_params(), tmp_path)
+
+
+def test_a_process_group_of_one_is_refused(monkeypatch):
+    """As of `torchrun --nproc-per-node 1`; -1 is how launchers of old say that there is none."""
+    monkeypatch.setenv("LOCAL_RANK", "-1")
+    check_one_process()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(UserError, match="LOCAL_RANK is '0' in the environment"):
+        check_one_process()
+
+
+def test_auto_is_another_training_on_another_machine(monkeypatch):
+    """Of two CPUs with AVX512 only one may have bfloat16: its checkpoints are not the other's."""
+    monkeypatch.setattr(environment.torch.cuda, "is_available", lambda: False)
+    found = {}
+    for native in (True, False):
+        monkeypatch.setattr(environment, "has_native_bfloat16", lambda native=native: native)
+        found[native] = facts("auto")
+    assert found[True] == {**found[False], "precision": "bf16"}
+    assert found[False] == facts("fp32")
+
+
+def test_what_was_done_is_recorded(tiny_splade, pairs, tmp_path, monkeypatch):
+    """Whatever was asked for, if something turns it on all the same."""
+
+    def arguments(params, precision, checkpoints):
+        found = build_arguments(params, precision, checkpoints)
+        found.mixed_precision = "bf16"
+        return found
+
+    monkeypatch.setattr("splade_sts.training.finetune.build_arguments", arguments)
+    asked = train_params(precision="fp32")
+    found = finetune(load_encoder(tiny_splade), pairs, pairs, asked, tmp_path)
+    assert found.precision == "bf16"
 
 
 def test_what_changes_bytes_belongs_to_a_training(monkeypatch):
