@@ -9,6 +9,7 @@ which no stage had to run. A commit and the workspace are no runs but hold the r
 and writes nothing.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
                 run_name(place.tags),
                 tags,
                 by_name=EXPERIMENT_TAG in place.tags,
-                recorded_at=commit_time(root, place.revision) if place.revision else None,
+                recorded_at=_recorded_at(root, place.revision),
             )
             done.append(Synced(place.name, written.run_id, written.new, written.missing))
     return done
@@ -175,6 +176,11 @@ def reachable() -> Iterator[None]:
             f"MLflow: {error}. Check MLFLOW_TRACKING_URI, or unset it for the database of this "
             "project"
         ) from error
+
+
+def _recorded_at(root: Path, revision: str | None) -> int:
+    """When a revision was committed, in milliseconds since 1970; now for the workspace."""
+    return commit_time(root, revision) if revision else int(time.time() * 1000)
 
 
 def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:
