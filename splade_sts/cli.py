@@ -169,7 +169,8 @@ def ui(arguments: argparse.Namespace) -> None:
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
         "false"  # its workers would outlive the server
     )
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"):
+        os.environ.pop(name, None)
     from splade_sts.tracking.start import start_mlflow
 
     start_mlflow()

@@ -17,7 +17,7 @@ from transformers.trainer_callback import ExportableState
 
 from splade_sts.errors import UserError
 from splade_sts.evaluation.encoded import encode
-from splade_sts.training.selection import logged_metrics
+from splade_sts.training.selection import TOLERANCE, logged_metrics
 
 # Sentences whose active dims are measured, and the most steps between two measurements: together
 # about a tenth of the time of training.
@@ -100,7 +100,7 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
                 f"{LEAST_STEPS}; raise train.epochs or lower train.batch_size"
             )
         active = self._measure(model, bf16)
-        if self.target > active:
+        if self.target > active * (1 + TOLERANCE):
             raise UserError(
                 f"{wanted}, but the base model has {active:.1f} active dims on a sample of "
                 "validation; the regulariser takes dims away only. Want fewer, or convert the base "
