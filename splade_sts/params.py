@@ -32,6 +32,12 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "controls": {"dense_model": None},
 }
 
+# Keys that came after the first release, with the value that says what was done before them. Runs
+# of older commits are read with these; params.yaml itself must name every key.
+ADDED_LATER: dict[str, Any] = {
+    "offline": False,
+}
+
 
 def _number_from_text(value: Any) -> Any:
     # DVC writes 2e-05 for 2e-5, which YAML 1.1 readers take for a string.
@@ -293,6 +299,18 @@ def load(path: str | Path = layout.PARAMS) -> Params:
             f"{path} cannot be read as YAML: {type(error).__name__}: {str(error)[:500]}"
         ) from error
     return parse(content, str(path))
+
+
+def completed(content: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a run, as read from its YAML, with the keys of `ADDED_LATER` that it lacks."""
+    whole = {name: dict(part) if isinstance(part, dict) else part for name, part in content.items()}
+    for name, value in ADDED_LATER.items():
+        *section, key = name.split(".")
+        part = whole
+        for step in section:
+            part = part.setdefault(step, {})
+        part.setdefault(key, value)
+    return whole
 
 
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

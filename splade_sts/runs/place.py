@@ -74,7 +74,7 @@ def changed_params(
         return None
     try:
         content = YAML(typ="safe").load(git(root, "show", f"{commit}:./{layout.PARAMS}"))
-        committed = public_params(params.parse(content))
+        committed = public_params(params.parse(params.completed(content)))
     except UserError:
         return None
     return {

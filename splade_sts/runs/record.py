@@ -124,7 +124,7 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
     files = files or RunFiles.workspace()
     committed = {str(path): files.read(path) for path in COMMITTED}
     curves = [files.read(path) for path in CURVES]
-    settings = params.parse(YAML(typ="safe").load(committed[str(layout.PARAMS)]))
+    settings = params.parse(params.completed(YAML(typ="safe").load(committed[str(layout.PARAMS)])))
     headlines = {stage: json.loads(committed[str(layout.metrics(stage))]) for stage in HEADLINES}
     metrics = flatten({stage: found.get(stage, found) for stage, found in headlines.items()})
     kept, missing = _cached(files, cached)
@@ -133,7 +133,13 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
         missing = (*missing, f"{COMPARISON} of this version")
     training = json.loads(kept.get(str(TRAINING), b"{}"))
     hashes = _hashes(committed[str(layout.LOCK)])
-    identity = public_params(settings, without=("track", "train.checkpoint_steps"))
+    identity = {  # a key that came later, as it was before it came, makes no other run
+        name: value
+        for name, value in public_params(
+            settings, without=("track", "train.checkpoint_steps")
+        ).items()
+        if name not in params.ADDED_LATER or value != params.ADDED_LATER[name]
+    }
     return Record(
         id=digest([_canonical(identity), _canonical(metrics), *curves]),
         training_id=training_id(files),

@@ -310,3 +310,17 @@ def test_offline_makes_up_no_section(section):
     del broken[section]
     assert f"{section}: missing" in message(broken)
     assert f"{section}: found 3" in message({**broken, section: 3})
+
+
+@pytest.mark.parametrize("name", params.ADDED_LATER)
+def test_keys_that_came_later(name):
+    """A run from before a key is read as what was done then; params.yaml must name the key."""
+    whole = read(TEXT)
+    *section, key = name.split(".")
+    place = whole
+    for step in section:
+        place = place[step]
+    del place[key]
+    assert f"{name}: missing" in message(whole)
+    found = params.flatten(params.parse(params.completed(whole)).model_dump())
+    assert found[name] == params.ADDED_LATER[name]

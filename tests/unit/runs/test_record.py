@@ -144,3 +144,13 @@ def test_parameters_of_another_version(run_folder: Path) -> None:
     (run_folder / "params.yaml").write_text(text.replace("base_model:", "model:"))
     with pytest.raises(UserError, match=r"params.yaml is not valid"):
         read(run_folder)
+
+
+def test_a_run_from_before_a_key(run_folder: Path) -> None:
+    """Keys that came later are as what was done before them, and make no other run of it."""
+    now = read(run_folder)
+    text = (run_folder / "params.yaml").read_text()
+    (run_folder / "params.yaml").write_text(text.replace("offline: false\n", ""))
+    before = read(run_folder)
+    assert before.params == now.params
+    assert before.id == now.id
