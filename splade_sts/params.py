@@ -36,6 +36,7 @@ OFFLINE: dict[str, dict[str, Any]] = {
 # of older commits are read with these; params.yaml itself must name every key.
 ADDED_LATER: dict[str, Any] = {
     "offline": False,
+    "compare.margin": None,
 }
 
 
@@ -185,6 +186,7 @@ class CompareParams(Strict):
     changed_pairs: Annotated[int, Field(ge=1)]
     resamples: Annotated[int, Field(ge=100)]
     confidence: Annotated[Number, Field(gt=0, lt=1)]
+    margin: Annotated[Number, Field(gt=0, lt=1)] | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
