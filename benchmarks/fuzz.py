@@ -3,13 +3,13 @@
     python -m benchmarks.fuzz [--inputs 10000] [--seed 0] [--only TARGET NUMBER] [--json FILE]
 
 Every input is made from the seed and its number by mutation of a good one, and is handed to the
-real code in this process: data files to the stages download and normalize, params.yaml to its
-reader, model folders to the loaders, arguments to the command line. Allowed are a good result and a
-`UserError` (for arguments also argparse's own refusal); any other exception, a partial output, a
-result that breaks the promises of the normalized data, a model with random weights, code of a model
-that ran, a file beside a model that was opened, a call of more than `LONGEST` seconds or memory
-beyond `MEMORY` is a finding. The address space is limited, so that a bomb is a MemoryError
-and not the end of the machine. A finding prints its number: `--only TARGET NUMBER` repeats it.
+real code, each kind of input in a process of its own: data files to the stages download and
+normalize, params.yaml to its reader, model folders to the loaders, arguments to the command line.
+Allowed are a good result and a `UserError` (for arguments also argparse's own refusal); any other
+exception, a partial output, a result that breaks the promises of the normalized data, a model with
+random weights, code of a model that ran, a file beside a model that was opened, a call of more than
+`LONGEST` seconds or memory beyond `MEMORY` is a finding. The address space is limited, so that a
+bomb is a MemoryError and not the end of the machine. A finding prints its number: `--only TARGET NUMBER` repeats it.
 
 Hypothesis drives the property tests; here plain mutation is enough and makes thousands of inputs a
 minute.
@@ -42,7 +42,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.common import ROOT, write
+from benchmarks.common import ROOT, in_process, machine, write
 from benchmarks.tiny import WORDS, make_encoder, write_params
 from splade_sts import cli as command_line
 from splade_sts import layout, params
@@ -838,8 +838,8 @@ class Figures:
     longest_call_seconds: float = 0.0
 
 
-def run(name: str, numbers: range, seed: int) -> Figures:
-    """Feed a target the inputs of these numbers."""
+def run(name: str, numbers: range, seed: int) -> dict[str, Any]:
+    """Feed a target the inputs of these numbers; its `Figures`."""
     figures = Figures(len(numbers))
     before = Path.cwd(), list(sys.argv), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
@@ -852,7 +852,7 @@ def run(name: str, numbers: range, seed: int) -> Figures:
             sys.argv = before[1]
             os.environ.clear()
             os.environ.update(before[2])
-    return figures
+    return {"figures": figures}
 
 
 def feed(
@@ -886,25 +886,30 @@ def main() -> None:
         plan = {name: range(number, number + 1)}
     else:
         plan = {name: range(round(arguments.inputs * share)) for name, share in SHARES.items()}
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     findings: list[Finding] = []
     for name, numbers in plan.items():
-        found = run(name, numbers, arguments.seed)
+        measured = in_process(run, name=name, numbers=numbers, seed=arguments.seed)
+        found: Figures = measured["figures"]
         findings += found.findings
-        rows[name] = {
-            "inputs": found.inputs,
-            **found.outcomes,
-            "findings": len(found.findings),
-            "seconds": round(found.seconds, 1),
-            "longest_call_seconds": round(found.longest_call_seconds, 2),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        }
-        print(f"{name}: {rows[name]}", flush=True)
+        rows.append(
+            {
+                "target": name,
+                "inputs": found.inputs,
+                "refused": found.outcomes["refused"],
+                "accepted": found.outcomes["accepted"],
+                "findings": len(found.findings),
+                "seconds": round(found.seconds, 1),
+                "longest_call_seconds": round(found.longest_call_seconds, 2),
+                "peak_memory_mib": round(measured["peak_memory_mib"]),
+            }
+        )
+        print(rows[-1], flush=True)
     for finding in findings:
         where = f"--only {finding.target} {finding.number} --seed {arguments.seed}"
         print(f"\n{where}: {finding.error}\n{finding.traceback}")
     if arguments.json:
-        write(arguments.json, rows)
+        write(arguments.json, {"machine": machine(), "seed": arguments.seed, "rows": rows})
     sys.exit(1 if findings else 0)
 
 
