@@ -9,7 +9,8 @@ Allowed are a good result and a `UserError` (for arguments also argparse's own r
 exception, a partial output, a result that breaks the promises of the normalized data, a model with
 random weights, code of a model that ran, a file beside a model that was opened, a call of more than
 `LONGEST` seconds or memory beyond `MEMORY` is a finding. The address space is limited, so that a
-bomb is a MemoryError and not the end of the machine. A finding prints its number: `--only TARGET NUMBER` repeats it.
+bomb is a MemoryError and not the end of the machine. A finding prints its number: `--only TARGET
+NUMBER` repeats it.
 
 Hypothesis drives the property tests; here plain mutation is enough and makes thousands of inputs a
 minute.
