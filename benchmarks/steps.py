@@ -1,7 +1,9 @@
-"""The training step at bert-base size: its share of the GEMM peak, and peak memory against stock.
+"""The training step: padding; and at bert-base size its share of the GEMM peak, and peak memory
+against stock.
 
-    python -m benchmarks.steps [--workspace DIR] [--count 48] [--results FOLDER]
+    python -m benchmarks.steps [--workspace DIR] [--count 48] [--results FOLDER] [--padding]
 
+`--padding` gives the first of these alone, in seconds, whatever else the machine does.
 `--workspace` is a project in which `dvc repro` has run. Stock is the library's trainer. Operations
 are counted by PyTorch's FlopCounterMode in a run of its own, so that counting does not slow what is
 timed. The first steps are not timed: the process takes its memory in them.
@@ -10,6 +12,7 @@ timed. The first steps are not timed: the process takes its memory in them.
 import argparse
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from benchmarks.common import (
     train_settings,
 )
 from benchmarks.training import ours, stock
+from splade_sts import layout
 
 WARM_UP = 24
 
@@ -61,13 +65,53 @@ def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, 
     return {"total": points[WARM_UP + count - 1] - points[WARM_UP - 1], "steps": count}
 
 
+def padding(workspace: Path) -> dict[str, Any]:
+    """The share of the computed tokens of an epoch that are no padding, by kind of batch.
+
+    All sentences of a batch are padded to its longest one.
+    """
+    import torch
+
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.training.sampler import LengthGroupedBatchSampler
+
+    pairs, model = read_pairs(workspace, "train"), load_encoder(workspace / layout.model("base"))
+    tokens = torch.tensor(
+        [
+            [len(ids) for ids in model.tokenizer(side, truncation=True)["input_ids"]]
+            for side in (pairs.sentence1, pairs.sentence2)
+        ]
+    )
+    longest = tokens.amax(dim=0)
+    generator = torch.Generator().manual_seed(0)
+    kinds: dict[str, Iterable[list[int]]] = {
+        "random": (
+            rows.tolist() for rows in torch.randperm(len(pairs), generator=generator).split(16)
+        ),
+        "similar length": LengthGroupedBatchSampler(longest.tolist(), 16, False, generator),
+    }
+    computed = {
+        name: sum(2 * len(rows) * int(longest[rows].max()) for rows in batches)
+        for name, batches in kinds.items()
+    }
+    return {name: int(tokens.sum()) / count for name, count in computed.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, default=ROOT)
     parser.add_argument("--count", type=int, default=48, help="steps timed (48)")
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
+    parser.add_argument("--padding", action="store_true", help="padding alone")
     arguments = parser.parse_args()
     workspace = arguments.workspace.resolve()
+    shares = padding(workspace)
+    filled = [
+        {"batches of 16": name, "share of real tokens": share} for name, share in shares.items()
+    ]
+    report("padding", filled, arguments.results)
+    if arguments.padding:
+        return
     with tempfile.TemporaryDirectory() as folder:
         model = bert_base_sized(workspace, Path(folder))
         where = {"workspace": workspace, "model": model}

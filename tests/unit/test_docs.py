@@ -1,6 +1,7 @@
-"""Every number of docs/results.md stands in a file that its section names.
+"""Numbers of docs/results.md and docs/performance.md stand in files that their sections name.
 
-The convention, in words: CONTRIBUTING.md, "Numbers in documents".
+Which numbers are read, and the convention in words: CONTRIBUTING.md, "Numbers in documents". The
+table of the fuzzer's figures in docs/reliability.md is that of its file.
 """
 
 import json
@@ -23,7 +24,9 @@ NUMBER = re.compile(
     r"(?<![\w.,@/-])(?P<sign>[+−-]?)(?P<digits>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(?P<decimals>\d+))?)"
     r"(?:e(?P<exponent>[+−-]?\d+))?(?P<percent> ?%)?(?!\w|[.,]\d)"
 )
-FEWEST_DIGITS = 3
+# Significant digits from which a number is read: with a decimal point or in a row of a table, and
+# without either. Whole numbers of running text that have fewer are mostly settings (batches of 16).
+FEWEST_DIGITS, FEWEST_DIGITS_IN_TEXT = 2, 3
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Number:
     value: float
     signed: bool
     step: float  # of its last digit
+    in_table: bool
 
     @property
     def is_checked(self) -> bool:
         """Whether it has the digits of a measurement."""
-        digits = re.sub(r"\D", "", re.split("e|%", self.shown)[0])
-        return len(digits.lstrip("0")) >= FEWEST_DIGITS
+        digits = re.sub(r"\D", "", re.split("e|%", self.shown)[0]).lstrip("0")
+        is_measurement = self.in_table or "." in self.shown
+        return len(digits) >= (FEWEST_DIGITS if is_measurement else FEWEST_DIGITS_IN_TEXT)
 
     def is_rounded(self, exact: float, signed: bool) -> bool:
         """Whether it is `exact`, rounded to its digits; without `signed`, up to the sign."""
@@ -92,16 +97,19 @@ def numbers(unit: Unit) -> list[Number]:
                     -value if match["sign"] in ("−", "-") and match["sign"] else value,
                     bool(match["sign"]),
                     scale * 10.0 ** -len(match["decimals"] or ""),
+                    unit.text.startswith("|"),
                 )
             )
     return found
 
 
 def values(content: Any) -> Iterator[float]:
-    """Every number of a JSON file."""
+    """Every number of a JSON file, those in its texts too: "ours, batch 256" names a row."""
     if isinstance(content, dict | list):
         for part in content.values() if isinstance(content, dict) else content:
             yield from values(part)
+    elif isinstance(content, str):
+        yield from (number.value for number in numbers(Unit(0, content)))
     elif isinstance(content, int | float) and not isinstance(content, bool):
         yield float(content)
 
@@ -161,8 +169,9 @@ def compared(document: Path, waiting: list[Unit], names: list[str]) -> list[str]
     return found
 
 
-def test_every_number_of_the_results_has_a_file() -> None:
-    found = problems(ROOT / "docs/results.md")
+@pytest.mark.parametrize("name", ["results.md", "performance.md"])
+def test_every_number_has_a_file(name: str) -> None:
+    found = problems(ROOT / "docs" / name)
     assert not found, "\n".join(["", *found])
 
 
@@ -171,7 +180,8 @@ def document(tmp_path: Path) -> Path:
     """Where a document goes, beside a file with a few numbers."""
     content = {
         "a": {"spearman": 0.79877, "low": -0.0193, "share": 0.123},
-        "n": [1379, 0.7462, 1e-9],
+        "n": [1379, 0.7462, 1e-9, 47],
+        "run": "ours 2.13.0, batch 256",
     }
     (tmp_path / "x.json").write_text(json.dumps(content))
     return tmp_path / "x.md"
@@ -186,13 +196,14 @@ NAMED = "\n\nFiles: [x](x.json)\n"
         "0.7988 [−0.0193, 1.00e-9] of 1,379 pairs, 12.3 %, 0.01930 below",
         "from 0.7462 to 0.7988: +0.0526",
         "| a | 0.7462 | 0.7988 | −0.0526 |",
+        "| ours, batch 256 | 0.80 | 47 | 5 |",
         "with 0.5, 24 GiB, 95 %, Python 3.11.7, 2026-11-23, all-MiniLM-L6-v2, MRR@10, p = 2e-13",
         "`-S a=0.12345` [1.2345](x-1.2345.md)\n\n```console\n$ 0.12345\n```",
     ],
 )
 def test_numbers_that_have_a_file(document: Path, text: str) -> None:
-    """Rounded to the digits shown, in per cent, and differences of two numbers beside them; few
-    digits, code, dates and versions are not asked for.
+    """Rounded to the digits shown, in per cent, differences of two numbers beside them, and numbers
+    in texts of the file; few digits, code, dates and versions are not asked for.
     """
     document.write_text(text.replace("[1.2345]", "[a]") + NAMED)
     assert problems(document) == []
@@ -208,6 +219,10 @@ def test_numbers_that_have_a_file(document: Path, text: str) -> None:
         ("| a |\n|---|\n| 0.7462 | 0.7988 |\n| 0.0526 |" + NAMED, 4, "0.0526"),
         ("0.7462 and 0.7988\n\n0.0526" + NAMED, 3, "0.0526"),
         ("12.4 %" + NAMED, 1, "12.4 %"),
+        ("in 1.3 s" + NAMED, 1, "1.3"),
+        ("| a | 48 |" + NAMED, 1, "48"),
+        ("| a | 13 % |" + NAMED, 1, "13 %"),
+        ("batches of 257" + NAMED, 1, "257"),
         ("0.7988" + NAMED + "\nthen 0.7462 again", 5, "0.7462"),
         ("0.7988\n\n## Next\n\n0.7462" + NAMED, 1, "0.7988"),
     ],
