@@ -175,6 +175,28 @@ def test_every_number_has_a_file(name: str) -> None:
     assert not found, "\n".join(["", *found])
 
 
+def test_the_table_of_the_fuzzer_is_that_of_its_file() -> None:
+    content = json.loads((ROOT / "docs/results/reliability/fuzz.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    names = {
+        "data": "data files",
+        "params": "`params.yaml`",
+        "arguments": "arguments",
+        "models": "model folders",
+    }
+    for row in content["rows"]:
+        counts = (row[key] for key in ("inputs", "refused", "accepted", "findings"))
+        cells = [
+            names.pop(row["target"]),
+            *(f"{count:,}" for count in counts),
+            f"{row['longest_call_seconds']:.1f} s",
+            f"{row['peak_memory_mib']} MiB",
+        ]
+        assert f"\n| {' | '.join(cells)} |\n" in text
+    assert not names, "without figures"
+    assert f"\nSeed {content['seed']};" in text
+
+
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
     """Where a document goes, beside a file with a few numbers."""
