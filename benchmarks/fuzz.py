@@ -506,9 +506,9 @@ class Models:
 
     def __init__(self, folder: Path):
         from safetensors.torch import load_file
-        from sentence_transformers import SentenceTransformer
 
         from splade_sts.model.conversion import convert_dense
+        from splade_sts.model.encoder import load_dense
 
         folder = folder.resolve()
         self.home, self.folder, self.good = folder, folder / "model", folder / "good"
@@ -516,7 +516,7 @@ class Models:
         bert = make_encoder(self.good / "bert")
         model = convert_dense(bert, WORDS, 4, 32)
         model.save_pretrained(str(self.good / "splade"), create_model_card=False)
-        dense = SentenceTransformer(str(bert), device="cpu")
+        dense = load_dense(bert, "cpu")
         dense.save_pretrained(str(self.good / "dense"), create_model_card=False)
         plain = self.good / "plain"  # as on the Hub: pickled weights, no modules.json
         shutil.copytree(self.good / "splade", plain)

@@ -44,16 +44,14 @@ def stock(
 ) -> dict[str, Any]:
     """The library's trainer with the settings of upstream's example."""
     from datasets import Dataset
-    from sentence_transformers import (
-        SparseEncoder,
-        SparseEncoderTrainer,
-        SparseEncoderTrainingArguments,
-    )
+    from sentence_transformers import SparseEncoderTrainer, SparseEncoderTrainingArguments
     from sentence_transformers.sparse_encoder.evaluation import SparseEmbeddingSimilarityEvaluator
     from sentence_transformers.sparse_encoder.losses import SparseCosineSimilarityLoss, SpladeLoss
 
+    from splade_sts.model.encoder import load_encoder
+
     train, validation, eval_steps = _data(workspace, share, validations)
-    encoder = SparseEncoder(str(model), local_files_only=True)
+    encoder = load_encoder(model)
     evaluator = SparseEmbeddingSimilarityEvaluator(
         validation.sentence1,
         validation.sentence2,
