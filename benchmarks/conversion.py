@@ -5,8 +5,8 @@
 
 `--workspace` is a project in which `dvc repro` has run. Nothing is trained, and no gold score is
 looked at before a variant is finished. The first variant is what `convert_dense` makes. All are
-computed here from the same states of tokens, and test is not read. Of `--example`, a sentence of
-validation, each variant's largest terms are shown.
+computed here from the same states of tokens, and test is not read. Each variant's largest terms of
+the sentence `--example` are shown.
 """
 
 import argparse
@@ -195,12 +195,10 @@ def score(found: sparse.csr_array, pairs: Pairs, rows: dict[str, int]) -> dict[s
     }
 
 
-def largest_terms(
-    found: sparse.csr_array, row: int, tokenizer: PreTrainedTokenizerBase
-) -> list[str]:
-    """The terms of the vector of a row that weigh most."""
-    vector = found[[row]].toarray()[0]
-    names: list[str] = tokenizer.convert_ids_to_tokens(vector.argsort()[::-1][:TERMS].tolist())
+def largest_terms(found: sparse.csr_array, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The terms of the first vector that weigh most, the largest first."""
+    largest = found[[0]].toarray()[0].argsort()[::-1][:TERMS]
+    names: list[str] = tokenizer.convert_ids_to_tokens(largest.tolist())
     return names
 
 
@@ -219,8 +217,6 @@ def main() -> None:
     )
     sentences = list(dict.fromkeys(pairs.sentence1 + pairs.sentence2))
     rows = {text: row for row, text in enumerate(sentences)}
-    if (example := arguments.example) not in rows:
-        parser.error(f"--example: {example!r} is no sentence of validation")
     with torch.no_grad():
         mlm, tokenizer = load_bert(folder)
         words = mlm.get_input_embeddings().weight
@@ -228,6 +224,7 @@ def main() -> None:
         report("shift", shifts(layers), arguments.results)
         train = [row[-1] for row in layers]
         other = [row[-1] for row in encode(mlm.bert, tokenizer, sentences)]
+        example = [encode(mlm.bert, tokenizer, [arguments.example])[0][-1]]
         means = normalize(torch.stack([tokens.mean(dim=0) for tokens in other]))
         first, second = (
             means[[rows[text] for text in side]] for side in (pairs.sentence1, pairs.sentence2)
@@ -235,15 +232,18 @@ def main() -> None:
         dense = spearmanr((first * second).sum(dim=1), pairs.score).statistic
         table: list[dict[str, Any]] = [{"variant": "the dense encoder", "spearman": float(dense)}]
         for logits, variants in groupby(VARIANTS, key=logits_of):
-            train_logits, other_logits = (logits.largest(each, words) for each in (train, other))
+            train_logits, other_logits, example_logits = (
+                logits.largest(each, words) for each in (train, other, example)
+            )
             for variant in variants:
                 found = vectors(variant, train_logits, other_logits, arguments.dims)
-                terms = ", ".join(largest_terms(found, rows[example], tokenizer))
+                shown = vectors(variant, train_logits, example_logits, arguments.dims)
+                terms = ", ".join(largest_terms(shown, tokenizer)) if variant.words else None
                 table.append(
                     {
                         "variant": variant.name,
                         **score(found, pairs, rows),
-                        f"largest terms of {example!r}": terms if variant.words else None,
+                        f"largest terms of {arguments.example!r}": terms,
                     }
                 )
                 print(table[-1], flush=True)

@@ -298,6 +298,23 @@ def test_how_long_a_run_lasts(workspace: Path) -> None:
         assert end == before[1] if recorded_at else before[1] < end < before[1] + 60_000
 
 
+def test_sync_of_the_workspace_leaves_a_training_its_end(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It completes the run that the training opened, which ended when the training did, not now."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    write_run(workspace)
+    store = open_store(workspace)
+    training = {"splade_sts.training": run_record().training_id}
+    opened = store.client.create_run(store.experiment_id, 1000, tags=training).info.run_id
+    store.client.set_terminated(opened, "FINISHED", 2000)
+    monkeypatch.chdir(workspace)
+    (done,) = sync([], None, EXPERIMENT)
+    assert (done.name, done.run_id, done.written) == ("workspace", opened, True)
+    (found,) = runs(workspace)
+    assert (found.info.start_time, found.info.end_time) == (1000, 2000)
+
+
 def test_a_live_run_belongs_to_its_experiment(workspace: Path) -> None:
     """Another experiment with the same training leaves it alone, and so does a commit whose
     results are there; `dvc repro` completes it and gives it its name.
