@@ -17,7 +17,7 @@ from transformers.trainer_callback import ExportableState
 
 from splade_sts.errors import UserError
 from splade_sts.evaluation.encoded import encode
-from splade_sts.training.selection import TOLERANCE, logged_metrics
+from splade_sts.training.selection import TOLERANCE, distance, logged_metrics
 
 # Sentences whose active dims are measured, and the most steps between two measurements: together
 # about a tenth of the time of training.
@@ -84,14 +84,15 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
             for name, value in saved[type(self).__name__]["attributes"].items():
                 setattr(self, name, value)
         else:
-            self._check_reachable(kwargs["model"], args.bf16, state.max_steps)
+            self._check_reachable(kwargs["model"], args, state.max_steps)
         self.loss.document_regularizer_weight = self.weight
 
-    def _check_reachable(self, model: SparseEncoder, bf16: bool, steps: int) -> None:
+    def _check_reachable(self, model: SparseEncoder, args: TrainingArguments, steps: int) -> None:
         """Refuse what no training can reach, before it starts.
 
         Raises:
-            UserError: the base model has fewer active dims already, or there are too few steps.
+            UserError: the base model has fewer active dims already, there are too few steps, or the
+                learning rate is 0 and the base model has more.
         """
         wanted = f"train.target_active_dims is {self.target:g}"
         if steps < LEAST_STEPS:
@@ -99,12 +100,18 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
                 f"{wanted}, but the training has {steps} steps, and steering takes at least "
                 f"{LEAST_STEPS}; raise train.epochs or lower train.batch_size"
             )
-        active = self._measure(model, bf16)
+        active = self._measure(model, args.bf16)
         if self.target > active * (1 + TOLERANCE):
             raise UserError(
                 f"{wanted}, but the base model has {active:.1f} active dims on a sample of "
                 "validation; the regulariser takes dims away only. Want fewer, or convert the base "
                 "model to more (base_model.target_active_dims)"
+            )
+        if args.learning_rate == 0 and distance(active, self.target) > TOLERANCE:
+            raise UserError(
+                f"{wanted}, but train.learning_rate is 0: the model keeps the {active:.1f} active "
+                "dims that the base model has on a sample of validation. Raise "
+                f"train.learning_rate, or want {active:.0f}"
             )
 
     def on_step_begin(

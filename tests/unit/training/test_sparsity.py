@@ -118,11 +118,22 @@ def test_a_number_out_of_reach(tiny_splade, pairs, tmp_path):
         finetune(load_encoder(tiny_splade), pairs, pairs, wanted, tmp_path)
 
 
+def test_a_learning_rate_of_0_keeps_what_the_base_has(tiny_splade, pairs, tmp_path):
+    """Wanted is what is there: no refusal."""
+    wanted = train_params(target_active_dims=8, learning_rate=0.0)
+    found = finetune(load_encoder(tiny_splade), pairs, pairs, wanted, tmp_path)
+    assert abs(found.validation.active_dims / 8 - 1) <= TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"target_active_dims": 25}, r"is 25, but the base model has 8\.\d active dims"),
         ({"target_active_dims": 7, "epochs": 1.0}, "the training has 12 steps, and steering takes"),
+        (
+            {"target_active_dims": 4, "learning_rate": 0.0},
+            r"is 4, but train.learning_rate is 0: the model keeps the 8\.\d active dims",
+        ),
     ],
 )
 def test_what_no_training_reaches(tiny_splade, pairs, tmp_path, changes, said):
