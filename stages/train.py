@@ -15,7 +15,7 @@ from splade_sts.runs.identity import training_id
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import TrainingPoint, ValidationPoint, write_curve
-from splade_sts.training.environment import check_one_process, facts
+from splade_sts.training.environment import check_one_gpu, check_one_process, facts
 from splade_sts.training.finetune import TrainingResult, finetune
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     check_one_process()
+    check_one_gpu()
     tags = facts(settings.train.precision)
     # what decides the result: nothing that only says how often to save
     decisive = {"params": settings.train.model_dump(exclude={"checkpoint_steps"}), **tags}

@@ -61,6 +61,22 @@ def _one_process(name: str) -> UserError:
     )
 
 
+def check_one_gpu() -> None:
+    """Check that this process sees at most one GPU.
+
+    The trainer would spread each batch over all it sees (PyTorch's DataParallel): other sums, and
+    a regulariser that squares the means of parts of a batch, under the name of the same training.
+
+    Raises:
+        UserError: says how to show it one.
+    """
+    if (count := torch.cuda.device_count()) > 1:
+        raise UserError(
+            f"this process sees {count} GPUs: training runs on one. Set CUDA_VISIBLE_DEVICES to "
+            "one of them, for example CUDA_VISIBLE_DEVICES=0"
+        )
+
+
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Within the block, settings of a training come from params.yaml alone: those of accelerate's

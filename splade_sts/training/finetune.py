@@ -30,6 +30,7 @@ from splade_sts.training.curves import OnPoint, Point, TrainingPoint, Validation
 from splade_sts.training.environment import (
     MIXED_PRECISIONS,
     Precision,
+    check_one_gpu,
     check_one_process,
     own_settings,
     resolve_precision,
@@ -107,9 +108,11 @@ def finetune(
 
     Raises:
         UserError: training diverged or the model collapsed, it did not reach the wanted active
-            dims, the precision cannot be had, or a checkpoint cannot be written.
+            dims, the precision cannot be had, there are several processes or GPUs, or a checkpoint
+            cannot be written.
     """
     check_one_process()
+    check_one_gpu()
     precision = resolve_precision(params.precision)
     with own_settings(), closing(ProgressBar()) as bar:
         arguments = build_arguments(params, precision, checkpoints)

@@ -12,6 +12,7 @@ from splade_sts.training.environment import (
     CHANGE_BYTES,
     PROCESS_GROUP,
     bytes_settings,
+    check_one_gpu,
     check_one_process,
     device_name,
     facts,
@@ -93,6 +94,15 @@ def test_a_process_group_of_one_is_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(UserError, match="LOCAL_RANK is '0' in the environment"):
         check_one_process()
+
+
+def test_several_gpus_are_refused(tiny_splade, pairs, tmp_path, monkeypatch):
+    """The library would spread each batch over them: other sums under the same fingerprint."""
+    monkeypatch.setattr(environment.torch.cuda, "device_count", lambda: 1)
+    check_one_gpu()
+    monkeypatch.setattr(environment.torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=r"sees 2 GPUs.*CUDA_VISIBLE_DEVICES"):
+        finetune(load_encoder(tiny_splade), pairs, pairs, train_params(), tmp_path)
 
 
 def test_auto_is_another_training_on_another_machine(monkeypatch):
