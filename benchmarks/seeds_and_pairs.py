@@ -128,7 +128,6 @@ def row(
         }[quantity]()
         settings = Bootstrap(arguments.resamples, LEVEL, number)
         both = over_both(gold, scores, settings, against)
-        assert both is not None
         found = both["spearman"]
         values = np.array([spearman(gold, one) for one in scores])
         if against is not None:

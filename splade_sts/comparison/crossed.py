@@ -15,7 +15,6 @@ from splade_sts.comparison.statistics import (
     ResampledCorrelations,
     counted,
 )
-from splade_sts.layout import Coefficient
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class OverBoth:
         pair_error: standard error that other pairs would show, were there endlessly many seeds.
         bootstrap_low, bootstrap_high: percentiles of the resamples of seeds and pairs. With few
             seeds they are too near to each other.
+        error: standard error of `low` and `high` that other resamples would show: digits below it
+            mean nothing.
     """
 
     value: float
@@ -54,6 +55,7 @@ class OverBoth:
     pair_error: float
     bootstrap_low: float
     bootstrap_high: float
+    error: float
 
 
 def over_seeds(values: Array, confidence: float) -> OverSeeds:
@@ -74,7 +76,7 @@ def _t(confidence: float, freedom: int) -> float:
 
 def over_both(
     gold: Array, scores: Array, bootstrap: Bootstrap, against: Array | None = None
-) -> dict[Coefficient, OverBoth] | None:
+) -> dict[str, OverBoth]:
     """The mean over seeds of the correlation with gold, or of its difference from that of other
     scores, for other seeds on other pairs.
 
@@ -104,14 +106,15 @@ def over_both(
             difference a paired one, or (1, pairs) of one model.
 
     Returns:
-        None where some scores are constant, or so nearly that they are in a resample.
+        By coefficient. Empty where some scores are constant, or so nearly that they are in a
+        resample.
     """
     values = _coefficients(gold, scores)
     resampled = _resampled(gold, scores, bootstrap, against)
     if against is not None:
         values = values - _coefficients(gold, against)
     if not (np.isfinite(values).all() and np.isfinite(resampled).all()):
-        return None
+        return {}
     return {
         key: _combined(values[row], resampled[row], len(gold), bootstrap)
         for row, key in enumerate(layout.COEFFICIENTS)
@@ -154,10 +157,8 @@ def _combined(values: Array, resampled: Array, pairs: int, bootstrap: Bootstrap)
     means = resampled.mean(axis=0)
     of_both = float(np.var(resampled - means, axis=1, ddof=1).mean()) * seeds / (seeds - 1)
     of_pairs = max(0.0, float(np.var(means, ddof=1)) - of_both / seeds)
-    half = math.sqrt(
-        _t(bootstrap.confidence, seeds - 1) ** 2 * of_seeds
-        + _t(bootstrap.confidence, pairs - 1) ** 2 * of_pairs
-    )
+    from_pairs = _t(bootstrap.confidence, pairs - 1) ** 2 * of_pairs
+    half = math.sqrt(_t(bootstrap.confidence, seeds - 1) ** 2 * of_seeds + from_pairs)
     mean = float(values.mean())
     chosen = np.random.default_rng([bootstrap.seed, seeds]).integers(
         0, seeds, (seeds, resampled.shape[1])
@@ -166,5 +167,13 @@ def _combined(values: Array, resampled: Array, pairs: int, bootstrap: Bootstrap)
     tail = (1 - bootstrap.confidence) / 2
     low, high = np.quantile(crossed, (tail, 1 - tail)).tolist()
     return OverBoth(
-        mean, mean - half, mean + half, math.sqrt(of_seeds), math.sqrt(of_pairs), low, high
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        seed_error=math.sqrt(of_seeds),
+        pair_error=math.sqrt(of_pairs),
+        bootstrap_low=low,
+        bootstrap_high=high,
+        # the standard deviation of m resamples has the relative standard error (2 m) ** -1/2
+        error=from_pairs / half / math.sqrt(2 * bootstrap.resamples) if half else 0.0,
     )

@@ -1,6 +1,6 @@
 """Runs by name: DVC's experiments and other Git revisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -64,7 +64,10 @@ def read_run(root: Path, name: str, cached: Sequence[Path] = ()) -> Record:
         UserError: there is no such experiment or revision, the pipeline has not run to its end
             there, or its parameters do not fit the schema.
     """
-    files = run_files(root, name)
+    return _record(name, run_files(root, name), cached)
+
+
+def _record(name: str, files: RunFiles, cached: Sequence[Path]) -> Record:
     try:
         return collect(files, cached)
     except FileNotFoundError as error:
@@ -90,12 +93,30 @@ def read_predictions(
     return Predictions.read(BytesIO(content))
 
 
+def open_runs(root: Path, names: Sequence[str]) -> dict[str, RunFiles]:
+    """`run_files` of each name.
+
+    Raises:
+        UserError: as `run_files`, or a name is there twice.
+    """
+    if len(set(names)) < len(names):
+        raise UserError(f"a run is named twice: {', '.join(names)}")
+    return {name: run_files(root, name) for name in names}
+
+
+def read_records(opened: Mapping[str, RunFiles], cached: Sequence[Path] = ()) -> dict[str, Record]:
+    """The records of runs that are open, by name.
+
+    Raises:
+        UserError: as `read_run`.
+    """
+    return {name: _record(name, files, cached) for name, files in opened.items()}
+
+
 def read_runs(root: Path, names: Sequence[str], cached: Sequence[Path] = ()) -> dict[str, Record]:
     """`read_run` of each name.
 
     Raises:
         UserError: as `read_run`, or a name is there twice.
     """
-    if len(set(names)) < len(names):
-        raise UserError(f"a run is named twice: {', '.join(names)}")
-    return {name: read_run(root, name, cached) for name in names}
+    return read_records(open_runs(root, names), cached)
