@@ -156,9 +156,10 @@ def _combined(values: Array, resampled: Array, pairs: int, bootstrap: Bootstrap)
     of_seeds = float(np.var(values, ddof=1)) / seeds
     means = resampled.mean(axis=0)
     of_both = float(np.var(resampled - means, axis=1, ddof=1).mean()) * seeds / (seeds - 1)
-    of_pairs = max(0.0, float(np.var(means, ddof=1)) - of_both / seeds)
-    from_pairs = _t(bootstrap.confidence, pairs - 1) ** 2 * of_pairs
-    half = math.sqrt(_t(bootstrap.confidence, seeds - 1) ** 2 * of_seeds + from_pairs)
+    of_means = float(np.var(means, ddof=1))
+    of_pairs = max(0.0, of_means - of_both / seeds)
+    pairs_t = _t(bootstrap.confidence, pairs - 1) ** 2
+    half = math.sqrt(_t(bootstrap.confidence, seeds - 1) ** 2 * of_seeds + pairs_t * of_pairs)
     mean = float(values.mean())
     chosen = np.random.default_rng([bootstrap.seed, seeds]).integers(
         0, seeds, (seeds, resampled.shape[1])
@@ -174,6 +175,6 @@ def _combined(values: Array, resampled: Array, pairs: int, bootstrap: Bootstrap)
         pair_error=math.sqrt(of_pairs),
         bootstrap_low=low,
         bootstrap_high=high,
-        # the standard deviation of m resamples has the relative standard error (2 m) ** -1/2
-        error=from_pairs / half / math.sqrt(2 * bootstrap.resamples) if half else 0.0,
+        # of m resamples, a variance has the relative standard error (2 / m) ** 1/2
+        error=pairs_t * of_means / half / math.sqrt(2 * bootstrap.resamples) if half else 0.0,
     )

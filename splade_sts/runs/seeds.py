@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splade_sts import layout
-from splade_sts.comparison.crossed import OverBoth, OverSeeds, over_both, over_seeds
+from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
 from splade_sts.comparison.statistics import Bootstrap, correlation
 from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
@@ -34,18 +34,21 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class MetricSummary:
-    """One metric of the fine-tuned models on one split.
+class MetricSummary(Measured):
+    """One metric on one split, summed up.
 
     Attributes:
-        measured: the numbers themselves.
-        seeds: mean, standard deviation and interval over the seeds, on the same pairs.
+        mean, sd: of the fine-tuned models, over the seeds; the standard deviation is that of a
+            sample.
+        low, high: Student's interval for the mean over seeds, on the same pairs.
         both: the mean with an interval over seeds and pairs; None for metrics that are no
             correlation, and where the predictions are not in DVC's cache or hardly vary.
     """
 
-    measured: Measured
-    seeds: OverSeeds
+    mean: float
+    sd: float
+    low: float
+    high: float
     both: OverBoth | None
 
 
@@ -128,9 +131,15 @@ def summarize(runs: Mapping[str, Record], scores: Scores, bootstrap: Bootstrap) 
     for split, found in scores.items():
         both = over_both(found.pairs.score, found.finetuned, bootstrap) if found else {}
         for metric, one in measured(runs, split, found).items():
+            alone = over_seeds(np.array([*one.values.values()]), bootstrap.confidence)
             metrics[f"{split}.{metric}"] = MetricSummary(
-                one,
-                over_seeds(np.array([*one.values.values()]), bootstrap.confidence),
+                one.base,
+                one.dense,
+                one.values,
+                alone.value,
+                alone.sd,
+                alone.low,
+                alone.high,
                 both.get(metric),
             )
     return SeedSummary(seeds_of(runs), bootstrap.confidence, metrics)

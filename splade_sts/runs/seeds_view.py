@@ -32,18 +32,16 @@ def summary_text(found: SeedSummary) -> str:
 
 def _summary(name: str, found: MetricSummary) -> list[str]:
     metric = name.split(".")[-1]
-    measured, seeds = found.measured, found.seeds
 
     def number(value: float | None) -> str:
         return "–" if value is None else names.number(metric, value)
 
-    both = "–" if found.both is None else " to ".join(names.ends(found.both))
     return [
         _named(name),
-        *map(number, (measured.base, measured.dense, seeds.value, seeds.sd)),
-        f"{number(seeds.low)} to {number(seeds.high)}",
-        both,
-        *map(number, measured.values.values()),
+        *map(number, (found.base, found.dense, found.mean, found.sd)),
+        f"{number(found.low)} to {number(found.high)}",
+        "–" if found.both is None else " to ".join(names.ends(found.both)),
+        *map(number, found.values.values()),
     ]
 
 
