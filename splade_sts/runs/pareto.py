@@ -21,7 +21,7 @@ CostName = Literal["active_dims", "flops", "index_bytes"]
 COSTS: tuple[CostName, ...] = ("active_dims", "flops", "index_bytes")
 # The predictions of a run's model on `JUDGED`; None where they are not in DVC's cache.
 ReadPredictions = Callable[[str, layout.Model], Predictions | None]
-BASE, DENSE_MODEL = "base model", "dense model"
+BASE, DENSE_ENCODER = "base model", "dense encoder"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Reference:
-    """A dense model on the same pairs: it has a quality, and none of the costs."""
+    """A dense encoder on the same pairs: it has a quality, and none of the costs."""
 
     name: str
     splits: dict[layout.Split, Quality]
@@ -134,7 +134,7 @@ class Points:
     Attributes:
         varied: the parameters in which the runs differ.
         points: the models.
-        references: the dense models that the runs were compared with.
+        references: the dense encoders that the runs were compared with.
         fronts: one for each cost.
         confidence: level of the intervals between neighbours.
     """
@@ -182,7 +182,7 @@ def points(
     return Points(
         varied,
         judged,
-        tuple(replace(one, name=_name(DENSE_MODEL, one.name, dense)) for one in dense),
+        tuple(replace(one, name=_name(DENSE_ENCODER, one.name, dense)) for one in dense),
         _fronts(judged, predictions, bootstrap),
         bootstrap.confidence,
     )

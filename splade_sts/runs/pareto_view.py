@@ -213,26 +213,27 @@ def _values(point: Point, different: tuple[str, ...]) -> str:
 
 
 def picture(found: Points) -> bytes:
-    """Spearman on validation, with its interval, over active dims and over FLOPs, as PNG.
+    """`draw`, as PNG."""
+    return render(lambda figure, _: draw(figure, found), THEME, size=(11, 5.2), transparent=False)
 
-    A line joins the efficient points; index bytes, a multiple of active dims, are the upper axis of
-    the first panel.
+
+def draw(figure: Figure, found: Points) -> None:
+    """Draw Spearman on validation, with its interval, over active dims and over FLOPs.
+
+    A line joins the efficient points; a dotted one is the dense encoder, which has no such costs.
+    Index bytes, a multiple of active dims, are the upper axis of the first panel.
     """
-
-    def draw(figure: Figure, theme: dict[str, str]) -> None:
-        panels = figure.subplots(1, len(AXES), sharey=True)
-        for axes, cost in zip(panels, AXES, strict=True):
-            _draw(axes, cost, found)
-        panels[0].set_ylabel(f"{names.METRICS['spearman']} on {JUDGED}")
-        upper = panels[0].secondary_xaxis(
-            "top", functions=(lambda dims: dims * POSTING_BYTES, lambda size: size / POSTING_BYTES)
-        )
-        upper.set_xlabel("index bytes of a sentence")
-        _plain_numbers(upper)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-
-    return render(draw, THEME, size=(11, 5.2), transparent=False)
+    panels = figure.subplots(1, len(AXES), sharey=True)
+    for axes, cost in zip(panels, AXES, strict=True):
+        _draw(axes, cost, found)
+    panels[0].set_ylabel(f"{names.METRICS['spearman']} on {JUDGED}")
+    upper = panels[0].secondary_xaxis(
+        "top", functions=(lambda dims: dims * POSTING_BYTES, lambda size: size / POSTING_BYTES)
+    )
+    upper.set_xlabel("index bytes of a sentence")
+    _plain_numbers(upper)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
 def _draw(axes: Axes, cost: CostName, found: Points) -> None:
@@ -270,12 +271,16 @@ def _draw(axes: Axes, cost: CostName, found: Points) -> None:
                 text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color
             )
     for reference in found.references:
-        axes.axhline(
-            reference.splits[JUDGED].spearman,
+        quality = reference.splits[JUDGED].spearman
+        axes.axhline(quality, color=THEME["text"], linestyle=":", linewidth=1)
+        axes.annotate(
+            f"{reference.name} {names.number('spearman', quality)}",
+            (0, quality),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=8,
             color=THEME["text"],
-            linestyle=":",
-            linewidth=1,
-            label=reference.name,
         )
     axes.set(xlabel=AXES[cost], xscale="log")
     _plain_numbers(axes)

@@ -171,7 +171,7 @@ def test_the_dense_control(record: Record) -> None:
     (reference,) = points(
         {"a": with_dense, "b": with_dense, "c": record}, nothing_cached, BOOTSTRAP
     ).references
-    assert reference.name == "dense model"
+    assert reference.name == "dense encoder"
     assert reference.splits["test"].spearman == 0.8
     assert points({"a": record}, nothing_cached, BOOTSTRAP).references == ()
 
