@@ -42,7 +42,7 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         json: print JSON instead.
     """
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import read_predictions, read_runs
+    from splade_sts.runs.experiments import read_controls, read_predictions, read_runs
     from splade_sts.runs.pareto import JUDGED, points
     from splade_sts.runs.pareto_view import as_json, as_text, write
     from splade_sts.runs.record import COMPARISON, not_in_cache
@@ -53,7 +53,12 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
     if bare := [name for name, record in runs.items() if record.comparison is None]:
         missing = not_in_cache([f"{COMPARISON} of {', '.join(bare)}"])
         print(f"{missing}; their points have no intervals", file=sys.stderr)
-    found = points(runs, lambda run, model: read_predictions(root, run, model, JUDGED), bootstrap)
+    found = points(
+        runs,
+        lambda run, model: read_predictions(root, run, model, JUDGED),
+        lambda run: read_controls(root, run, JUDGED),
+        bootstrap,
+    )
     write(found, Path(folder))
     if json:
         print(as_json(found))

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from splade_sts import layout
+from splade_sts.controls.scores import ControlScores
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.git import git, resolve
@@ -78,19 +79,32 @@ def _record(name: str, files: RunFiles, cached: Sequence[Path]) -> Record:
         raise UserError(f"{name}: {error}") from error
 
 
-def read_predictions(
-    root: Path, name: str, model: layout.Model, split: layout.Split
-) -> Predictions | None:
+def read_predictions(root: Path, name: str, model: layout.Model, split: str) -> Predictions | None:
     """What a model of a run says of the pairs of a split; None where DVC's cache does not hold it.
 
     Raises:
         UserError: there is no such experiment or revision, or DVC cannot read it.
     """
+    content = _content(root, name, layout.prediction(model, split))
+    return None if content is None else Predictions.read(content)
+
+
+def read_controls(root: Path, name: str, split: str) -> ControlScores | None:
+    """What the controls of a run say of the pairs of a split; None where DVC's cache does not hold
+    it.
+
+    Raises:
+        UserError: there is no such experiment or revision, or DVC cannot read it.
+    """
+    content = _content(root, name, layout.control(split))
+    return None if content is None else ControlScores.read(content)
+
+
+def _content(root: Path, name: str, path: Path) -> BytesIO | None:
     try:
-        content = run_files(root, name).read(layout.prediction(model, split))
+        return BytesIO(run_files(root, name).read(path))
     except FileNotFoundError:
         return None
-    return Predictions.read(BytesIO(content))
 
 
 def open_runs(root: Path, names: Sequence[str]) -> dict[str, RunFiles]:

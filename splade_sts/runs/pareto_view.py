@@ -19,6 +19,7 @@ from splade_sts.runs.pareto import (
     JUDGED,
     CostName,
     Front,
+    Gap,
     Point,
     Points,
     Quality,
@@ -46,6 +47,10 @@ HOW_TO_READ_GAINS = (
     "An interval that holds zero: the dearer run may be no better on other pairs. The runs were "
     "chosen by the same scores, so the gains lean to the large side."
 )
+HOW_TO_READ_GAPS = (
+    "An interval over the dense encoder that lies below zero: the run is worse than the dense "
+    "encoder."
+)
 Escape = Callable[[object], str]
 
 
@@ -58,8 +63,17 @@ def as_text(found: Points, escape: Escape = str) -> str:
         costs = ", ".join(names.METRICS[front.cost] for front in fronts)
         parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
     parts.append(HOW_TO_READ_GAINS)
-    steps = [step for front in found.fronts for step in front.steps]
-    if missing := dict.fromkeys(escape(name) for step in steps for name in step.missing):
+    if found.gaps:
+        parts.append(HOW_TO_READ_GAPS)
+    missing = dict.fromkeys(
+        escape(name)
+        for names_missing in (
+            *(step.missing for front in found.fronts for step in front.steps),
+            *(gap.missing for gap in found.gaps),
+        )
+        for name in names_missing
+    )
+    if missing:
         parts.append(not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"]))
     return "\n\n".join(parts)
 
@@ -122,12 +136,15 @@ def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
 def _front(found: Points, front: Front, escape: Escape) -> str:
     by_name = {point.name: point.splits[JUDGED] for point in found.points}
     gains = {step.larger: _gain(step) for step in front.steps}
+    gaps = {(gap.reference, gap.point): _gain(gap) for gap in found.gaps}
+    references = [reference.name for reference in found.references]
     rows = [
         [
             escape(name),
             *_costs(by_name[name]),
             names.number("spearman", by_name[name].spearman),
             gains.get(name, ""),
+            *(gaps[reference, name] for reference in references),
         ]
         for name in front.points
     ]
@@ -136,11 +153,12 @@ def _front(found: Points, front: Front, escape: Escape) -> str:
         *(names.METRICS[cost] for cost in COSTS),
         f"{JUDGED} {names.METRICS['spearman']}",
         f"gain over the run above [{names.percent(found.confidence)}]",
+        *(f"over the {escape(reference)}" for reference in references),
     ]
     return markdown_table(headers, rows)
 
 
-def _gain(step: Step) -> str:
+def _gain(step: Step | Gap) -> str:
     shown = _with_interval(step.spearman_gain, step.low, step.high, "+")
     if step.missing:
         return f"{shown} (predictions not in the cache)"
@@ -149,7 +167,7 @@ def _gain(step: Step) -> str:
 
 def as_json(found: Points) -> str:
     """`{varied, points: [{name, run, model, params, splits: {split: {…}}, efficient_by}],
-    references, fronts: [{cost, points, steps}], confidence}`.
+    references, fronts: [{cost, points, steps}], gaps, confidence}`.
     """
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 

@@ -16,7 +16,7 @@ WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
 
 def found_of(runs: dict[str, Record]) -> Points:
     """The runs, without predictions."""
-    return points(runs, lambda run, model: None, Bootstrap(100, 0.95, 0))
+    return points(runs, lambda run, model: None, lambda run: None, Bootstrap(100, 0.95, 0))
 
 
 def drawn(found: Points) -> list[str]:
@@ -90,6 +90,13 @@ def test_the_dense_control(record: Record) -> None:
     assert row.count("0.8123") == 2
     assert row.count("–") == 5
     assert not rows_of(as_text(without), "dense encoder")
+    text = as_text(found)
+    assert "| over the dense encoder |" in " ".join(text.split())
+    assert "over the dense" not in as_text(without)
+    (gap,) = found.gaps
+    shown = replace(gap, low=-0.3, high=-0.1, missing=())
+    row = rows_of(as_text(replace(found, gaps=(shown,))), "a")[1]
+    assert row.endswith(" -0.2123 [-0.3000, -0.1000] |")
     assert drawn(found).count("dense encoder 0.8123") == 2
     assert "dense" not in "".join(drawn(without))
     (reference,) = json.loads(as_json(found))["references"]
