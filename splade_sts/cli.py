@@ -6,12 +6,17 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from splade_sts import layout, params
 from splade_sts.errors import UserError
 from splade_sts.process import run_command
+
+if TYPE_CHECKING:
+    from splade_sts.runs.seeds import SeedSummary
+    from splade_sts.runs.settings import Settings
 
 RUNS = "DVC experiments, or Git revisions with committed results"
 
@@ -37,7 +42,7 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         json: print JSON instead.
     """
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import read_predictions, read_runs
+    from splade_sts.runs.experiments import read_controls, read_predictions, read_runs
     from splade_sts.runs.pareto import JUDGED, points
     from splade_sts.runs.pareto_view import as_json, as_text, write
     from splade_sts.runs.record import COMPARISON, not_in_cache
@@ -48,7 +53,12 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
     if bare := [name for name, record in runs.items() if record.comparison is None]:
         missing = not_in_cache([f"{COMPARISON} of {', '.join(bare)}"])
         print(f"{missing}; their points have no intervals", file=sys.stderr)
-    found = points(runs, lambda run, model: read_predictions(root, run, model, JUDGED), bootstrap)
+    found = points(
+        runs,
+        lambda run, model: read_predictions(root, run, model, JUDGED),
+        lambda run: read_controls(root, run, JUDGED),
+        bootstrap,
+    )
     write(found, Path(folder))
     if json:
         print(as_json(found))
@@ -105,17 +115,77 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def seeds(arguments: argparse.Namespace) -> None:
-    """Sum up runs that differ in train.seed alone: every seed, their mean, standard deviation and
-    interval.
+    """Sum up runs that differ in train.seed alone: every seed, their mean, standard deviation, and
+    intervals over seeds, and over seeds and pairs. With --against, compare them with another
+    setting of the same seeds, with their base model or with the dense encoder.
     """
-    from splade_sts.runs.experiments import read_runs
+    from splade_sts.runs.seeds_view import as_json, settings_text, summary_text
+
+    if arguments.margin is not None and not arguments.against:
+        raise UserError("--margin is for a comparison: name what to compare with, --against RUN…")
+    if arguments.against:
+        compared = compare_seeds(arguments)
+        print(as_json(compared) if arguments.json else settings_text(compared))
+    else:
+        summary = sum_up_seeds(arguments)
+        print(as_json(summary) if arguments.json else summary_text(summary))
+
+
+def sum_up_seeds(arguments: argparse.Namespace) -> "SeedSummary":
+    """The runs of `seeds`, summed up; without intervals over pairs where DVC's cache lacks the
+    predictions, which is said.
+    """
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.experiments import open_runs, read_records
     from splade_sts.runs.record import COMPARISON
-    from splade_sts.runs.seeds import as_json, as_text, summarize
+    from splade_sts.runs.scores import NotInCacheError, SplitScores, read_scores
+    from splade_sts.runs.seeds import check_only_seeds_differ, summarize
 
     root = layout.project_root()
-    confidence = params.load(root / layout.PARAMS).compare.confidence
-    summary = summarize(read_runs(root, arguments.run, cached=(COMPARISON,)), confidence)
-    print(as_json(summary) if arguments.json else as_text(summary))
+    bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
+    opened = open_runs(root, arguments.run)
+    records = read_records(opened, cached=(COMPARISON,))
+    check_only_seeds_differ(records)
+    scores: dict[str, SplitScores | None] = {}
+    for split in reported(arguments.on):
+        try:
+            scores[split] = read_scores(opened, split)
+        except NotInCacheError as error:
+            print(f"{error}; {split} has no interval over pairs", file=sys.stderr)
+            scores[split] = None
+    return summarize(records, scores, bootstrap)
+
+
+def compare_seeds(arguments: argparse.Namespace) -> "Settings":
+    """The runs of `seeds` against another setting, or a model that they have in common."""
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.experiments import open_runs, read_records
+    from splade_sts.runs.record import COMPARISON
+    from splade_sts.runs.scores import read_scores
+    from splade_sts.runs.seeds import check_only_seeds_differ
+    from splade_sts.runs.settings import MODELS, compare_settings, compare_with_model, paired
+
+    root = layout.project_root()
+    compare = params.load(root / layout.PARAMS).compare
+    bootstrap = Bootstrap.of(compare)
+    margin = compare.margin if arguments.margin is None else arguments.margin
+    opened, splits = open_runs(root, arguments.run), reported(arguments.on)
+    records = read_records(opened, cached=(COMPARISON,))
+    model = next((one for one in MODELS if arguments.against == [one]), None)
+    if model is not None:
+        check_only_seeds_differ(records)
+        found = {split: read_scores(opened, split) for split in splits}
+        return compare_with_model(records, model, found, bootstrap, margin)
+    others = open_runs(root, arguments.against)
+    second = paired(records, read_records(others, cached=(COMPARISON,)))
+    others = {name: others[name] for name in second}
+    both = {split: (read_scores(opened, split), read_scores(others, split)) for split in splits}
+    return compare_settings(records, second, both, bootstrap, margin)
+
+
+def reported(named: Sequence[str] | None) -> tuple[str, ...]:
+    """Validation, where runs are chosen, and the sets that are named; test without any."""
+    return tuple(dict.fromkeys(("validation", *(named or ("test",)))))
 
 
 def sweep(arguments: argparse.Namespace) -> None:
@@ -262,6 +332,19 @@ def number_between(low: int, high: int) -> Callable[[str], int]:
     return number
 
 
+def share(text: str) -> float:
+    """A type of argparse: numbers above 0 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected a number above 0 and below 1, such as 0.01"
+        )
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of every command; `function` is what runs it."""
     whole = argparse.ArgumentParser(prog="python -m splade_sts", description=__doc__)
@@ -308,7 +391,24 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="model folder (models/finetuned); give it twice to see before and after",
     )
-    add(seeds, named, json)
+    command = add(seeds, named, json)
+    command.add_argument(
+        "--against",
+        nargs="+",
+        metavar="RUN",
+        help="runs of another setting with the same seeds; or base, or dense (the dense encoder)",
+    )
+    command.add_argument(
+        "--margin",
+        type=share,
+        help="with --against, the largest loss in Spearman that does not matter (compare.margin)",
+    )
+    command.add_argument(
+        "--on",
+        action="append",
+        metavar="SET",
+        help="a set to show beside validation (test); give it several times for several sets",
+    )
     command = add(sweep, files, json)
     command.add_argument(
         "assignment",

@@ -66,12 +66,12 @@ def predictions(name: Model) -> Path:
     return Path("predictions") / name
 
 
-def prediction(name: Model, split: Split) -> Path:
+def prediction(name: Model, split: str) -> Path:
     """A model's predictions for the pairs of a split (Parquet)."""
     return predictions(name) / f"{split}.parquet"
 
 
-def control(split: Split) -> Path:
+def control(split: str) -> Path:
     """The controls' scores for the pairs of a split (Parquet)."""
     return CONTROLS / f"{split}.parquet"
 

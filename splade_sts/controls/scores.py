@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ class ControlScores:
         self.pairs.table().assign(**self.scores).to_parquet(path, index=False)
 
     @classmethod
-    def read(cls, path: Path) -> "ControlScores":
+    def read(cls, path: Path | BinaryIO) -> "ControlScores":
         """Read what `write` wrote."""
         table = pd.read_parquet(path)
         scores = {name: table[name].to_numpy("float64") for name in NAMES if name in table}

@@ -2,6 +2,7 @@
 
 import math
 
+from splade_sts.comparison.crossed import OverBoth
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.statistics import Estimate
@@ -59,7 +60,7 @@ def decimals(error: float) -> int:
     return max(1, min(4, math.floor(-math.log10(2 * error))))
 
 
-def ends(interval: Estimate | PartGain, sign: str = "") -> tuple[str, str]:
+def ends(interval: Estimate | PartGain | OverBoth, sign: str = "") -> tuple[str, str]:
     """Low and high end of an interval, with the digits that its resamples carry; `sign` is `+` for
     a change.
     """

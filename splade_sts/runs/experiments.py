@@ -1,11 +1,12 @@
 """Runs by name: DVC's experiments and other Git revisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from splade_sts import layout
+from splade_sts.controls.scores import ControlScores
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.git import git, resolve
@@ -64,7 +65,10 @@ def read_run(root: Path, name: str, cached: Sequence[Path] = ()) -> Record:
         UserError: there is no such experiment or revision, the pipeline has not run to its end
             there, or its parameters do not fit the schema.
     """
-    files = run_files(root, name)
+    return _record(name, run_files(root, name), cached)
+
+
+def _record(name: str, files: RunFiles, cached: Sequence[Path]) -> Record:
     try:
         return collect(files, cached)
     except FileNotFoundError as error:
@@ -75,19 +79,52 @@ def read_run(root: Path, name: str, cached: Sequence[Path] = ()) -> Record:
         raise UserError(f"{name}: {error}") from error
 
 
-def read_predictions(
-    root: Path, name: str, model: layout.Model, split: layout.Split
-) -> Predictions | None:
+def read_predictions(root: Path, name: str, model: layout.Model, split: str) -> Predictions | None:
     """What a model of a run says of the pairs of a split; None where DVC's cache does not hold it.
 
     Raises:
         UserError: there is no such experiment or revision, or DVC cannot read it.
     """
+    content = _content(root, name, layout.prediction(model, split))
+    return None if content is None else Predictions.read(content)
+
+
+def read_controls(root: Path, name: str, split: str) -> ControlScores | None:
+    """What the controls of a run say of the pairs of a split; None where DVC's cache does not hold
+    it.
+
+    Raises:
+        UserError: there is no such experiment or revision, or DVC cannot read it.
+    """
+    content = _content(root, name, layout.control(split))
+    return None if content is None else ControlScores.read(content)
+
+
+def _content(root: Path, name: str, path: Path) -> BytesIO | None:
     try:
-        content = run_files(root, name).read(layout.prediction(model, split))
+        return BytesIO(run_files(root, name).read(path))
     except FileNotFoundError:
         return None
-    return Predictions.read(BytesIO(content))
+
+
+def open_runs(root: Path, names: Sequence[str]) -> dict[str, RunFiles]:
+    """`run_files` of each name.
+
+    Raises:
+        UserError: as `run_files`, or a name is there twice.
+    """
+    if len(set(names)) < len(names):
+        raise UserError(f"a run is named twice: {', '.join(names)}")
+    return {name: run_files(root, name) for name in names}
+
+
+def read_records(opened: Mapping[str, RunFiles], cached: Sequence[Path] = ()) -> dict[str, Record]:
+    """The records of runs that are open, by name.
+
+    Raises:
+        UserError: as `read_run`.
+    """
+    return {name: _record(name, files, cached) for name, files in opened.items()}
 
 
 def read_runs(root: Path, names: Sequence[str], cached: Sequence[Path] = ()) -> dict[str, Record]:
@@ -96,6 +133,4 @@ def read_runs(root: Path, names: Sequence[str], cached: Sequence[Path] = ()) -> 
     Raises:
         UserError: as `read_run`, or a name is there twice.
     """
-    if len(set(names)) < len(names):
-        raise UserError(f"a run is named twice: {', '.join(names)}")
-    return {name: read_run(root, name, cached) for name in names}
+    return read_records(open_runs(root, names), cached)

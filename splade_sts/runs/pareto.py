@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 from splade_sts import layout
-from splade_sts.comparison.statistics import Bootstrap, Estimate, estimates
-from splade_sts.controls.scores import DENSE
+from splade_sts.comparison.statistics import Array, Bootstrap, Estimate, estimates
+from splade_sts.controls.scores import DENSE, ControlScores
+from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.runs.record import OUTPUT_TAG, Record
@@ -21,7 +22,9 @@ CostName = Literal["active_dims", "flops", "index_bytes"]
 COSTS: tuple[CostName, ...] = ("active_dims", "flops", "index_bytes")
 # The predictions of a run's model on `JUDGED`; None where they are not in DVC's cache.
 ReadPredictions = Callable[[str, layout.Model], Predictions | None]
-BASE, DENSE_MODEL = "base model", "dense model"
+# What the controls of a run say there; None likewise.
+ReadControls = Callable[[str], ControlScores | None]
+BASE, DENSE_ENCODER = "base model", "dense encoder"
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Reference:
-    """A dense model on the same pairs: it has a quality, and none of the costs."""
+    """A dense encoder on the same pairs: it has a quality, and none of the costs.
+
+    Attributes:
+        name: `dense encoder`, or `dense encoder of RUN` where there are several.
+        run: the run whose controls hold it.
+        splits: its quality, by split.
+    """
 
     name: str
+    run: str
     splits: dict[layout.Split, Quality]
 
 
@@ -119,6 +129,28 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """From a dense encoder to an efficient point.
+
+    Attributes:
+        reference, point: their names.
+        spearman_gain: point minus reference on validation.
+        low, high: its interval, a paired bootstrap over the pairs; None where there is none.
+        missing: names of those of the two whose scores are not in DVC's cache.
+    """
+
+    reference: str
+    point: str
+    spearman_gain: float
+    low: float | None
+    high: float | None
+    missing: tuple[str, ...]
+
+
+Gain = TypeVar("Gain", Step, Gap)
+
+
+@dataclass(frozen=True)
 class Front:
     """The efficient points by one cost, cheapest first, and the steps between neighbours."""
 
@@ -134,26 +166,32 @@ class Points:
     Attributes:
         varied: the parameters in which the runs differ.
         points: the models.
-        references: the dense models that the runs were compared with.
+        references: the dense encoders that the runs were compared with.
         fronts: one for each cost.
-        confidence: level of the intervals between neighbours.
+        gaps: every efficient point against every dense encoder.
+        confidence: level of the intervals between neighbours and of those of the gaps.
     """
 
     varied: tuple[str, ...]
     points: tuple[Point, ...]
     references: tuple[Reference, ...]
     fronts: tuple[Front, ...]
+    gaps: tuple[Gap, ...]
     confidence: float
 
 
 def points(
-    runs: Mapping[str, Record], predictions: ReadPredictions, bootstrap: Bootstrap
+    runs: Mapping[str, Record],
+    predictions: ReadPredictions,
+    controls: ReadControls,
+    bootstrap: Bootstrap,
 ) -> Points:
     """Where the runs, and each base model that they started from, lie between quality and cost.
 
     Args:
         runs: records by name.
         predictions: reads the predictions of an efficient point.
+        controls: reads the scores of a dense encoder.
         bootstrap: how the intervals between neighbours are made.
 
     Raises:
@@ -173,19 +211,15 @@ def points(
     bases = _distinct(_point(name, record, "base", varied) for name, record in known)
     found = [*tuned, *(replace(base, name=_name(BASE, base.run, bases)) for base in bases)]
     dense = _distinct(
-        Reference(name, splits) for name, record in known if (splits := _dense(record))
+        Reference(name, name, splits) for name, record in known if (splits := _dense(record))
     )
     judged = tuple(
         replace(point, efficient_by=tuple(_efficient(point, found)))
         for point in sorted(found, key=lambda point: point.splits[JUDGED].active_dims)
     )
-    return Points(
-        varied,
-        judged,
-        tuple(replace(one, name=_name(DENSE_MODEL, one.name, dense)) for one in dense),
-        _fronts(judged, predictions, bootstrap),
-        bootstrap.confidence,
-    )
+    references = tuple(replace(one, name=_name(DENSE_ENCODER, one.run, dense)) for one in dense)
+    fronts, gaps = _compared(judged, references, predictions, controls, bootstrap)
+    return Points(varied, judged, references, fronts, gaps, bootstrap.confidence)
 
 
 def _distinct(found: Iterable[Somewhere]) -> list[Somewhere]:
@@ -250,9 +284,22 @@ def _dense(record: Record) -> dict[layout.Split, Quality] | None:
     return found
 
 
-def _fronts(
-    judged: tuple[Point, ...], read: ReadPredictions, bootstrap: Bootstrap
-) -> tuple[Front, ...]:
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What one model says of the pairs of `JUDGED`."""
+
+    pairs: Pairs
+    cosine: Array
+
+
+def _compared(
+    judged: tuple[Point, ...],
+    references: tuple[Reference, ...],
+    read: ReadPredictions,
+    controls: ReadControls,
+    bootstrap: Bootstrap,
+) -> tuple[tuple[Front, ...], tuple[Gap, ...]]:
+    """The fronts with the steps on them, and the gaps to the dense encoders."""
     chosen = {
         cost: sorted(
             (point for point in judged if cost in point.efficient_by),
@@ -261,47 +308,47 @@ def _fronts(
         for cost in COSTS
     }
     efficient = {point.name: point for front in chosen.values() for point in front}
-    predictions = {
-        name: found
-        for name, point in efficient.items()
-        if (found := read(point.run, point.model)) is not None
-    }
-    neighbours = {
-        (one.name, other.name): other.splits[JUDGED].spearman - one.splits[JUDGED].spearman
-        for front in chosen.values()
-        for one, other in pairwise(front)
-    }
-    intervals = _intervals(predictions, neighbours, bootstrap)
+    quality = {name: point.splits[JUDGED].spearman for name, point in efficient.items()}
+    quality |= {one.name: one.splits[JUDGED].spearman for one in references}
+    scores: dict[str, _Scores] = {}
+    for point in efficient.values():
+        if (found := read(point.run, point.model)) is not None:
+            scores[point.name] = _Scores(found.pairs, found.cosine)
+    for one in references:
+        if (control := controls(one.run)) is not None and DENSE in control.scores:
+            scores[one.name] = _Scores(control.pairs, control.scores[DENSE])
+    steps = [(one.name, other.name) for front in chosen.values() for one, other in pairwise(front)]
+    gaps = [(one.name, name) for one in references for name in efficient]
+    intervals = _intervals(scores, dict.fromkeys([*steps, *gaps]), bootstrap)
 
-    def step(smaller: str, larger: str) -> Step:
-        low, high = intervals.get((smaller, larger), (None, None))
-        missing = tuple(name for name in (smaller, larger) if name not in predictions)
-        return Step(smaller, larger, neighbours[smaller, larger], low, high, missing)
+    def gain(kind: type[Gain], first: str, second: str) -> Gain:
+        low, high = intervals.get((first, second), (None, None))
+        missing = tuple(name for name in (first, second) if name not in scores)
+        return kind(first, second, quality[second] - quality[first], low, high, missing)
 
-    return tuple(
+    fronts = tuple(
         Front(
             cost,
             tuple(point.name for point in front),
-            tuple(step(one.name, other.name) for one, other in pairwise(front)),
+            tuple(gain(Step, one.name, other.name) for one, other in pairwise(front)),
         )
         for cost, front in chosen.items()
     )
+    return fronts, tuple(gain(Gap, *names) for names in gaps)
 
 
 def _intervals(
-    predictions: dict[str, Predictions],
-    neighbours: Iterable[tuple[str, str]],
-    bootstrap: Bootstrap,
+    scores: dict[str, _Scores], compared: Iterable[tuple[str, str]], bootstrap: Bootstrap
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Low and high of each difference in Spearman, larger minus smaller, on the same resamples.
+    """Low and high of each difference in Spearman, second minus first, on the same resamples.
 
     Raises:
-        UserError: the predictions are of different pairs.
+        UserError: the scores are of different pairs.
     """
-    wanted = [both for both in neighbours if set(both) <= set(predictions)]
+    wanted = [both for both in compared if set(both) <= set(scores)]
     if not wanted:
         return {}
-    needed = {name: predictions[name] for both in wanted for name in both}
+    needed = {name: scores[name] for both in wanted for name in both}
     first, *others = needed
     pairs = needed[first].pairs
     for other in others:
@@ -310,20 +357,17 @@ def _intervals(
                 f"the predictions of {first} and {other} on {JUDGED} are of different pairs, "
                 "though their dvc.lock names the same data; run dvc repro there and commit dvc.lock"
             )
-    differences = {
-        f"{number}": (larger, smaller) for number, (smaller, larger) in enumerate(wanted)
-    }
     found = estimates(
         pairs.score,
         {f"of {name}": one.cosine for name, one in needed.items()},
         {
-            name: (f"of {larger}", f"of {smaller}")
-            for name, (larger, smaller) in differences.items()
+            f"{number}": (f"of {second}", f"of {first}")
+            for number, (first, second) in enumerate(wanted)
         },
         bootstrap,
     )
     return {
-        both: (found[name].spearman.low, found[name].spearman.high)
-        for name, both in zip(differences, wanted, strict=True)
-        if name in found
+        both: (found[f"{number}"].spearman.low, found[f"{number}"].spearman.high)
+        for number, both in enumerate(wanted)
+        if f"{number}" in found
     }

@@ -19,6 +19,7 @@ from splade_sts.runs.pareto import (
     JUDGED,
     CostName,
     Front,
+    Gap,
     Point,
     Points,
     Quality,
@@ -46,6 +47,10 @@ HOW_TO_READ_GAINS = (
     "An interval that holds zero: the dearer run may be no better on other pairs. The runs were "
     "chosen by the same scores, so the gains lean to the large side."
 )
+HOW_TO_READ_GAPS = (
+    "An interval over the dense encoder that lies below zero: the run is worse than the dense "
+    "encoder."
+)
 Escape = Callable[[object], str]
 
 
@@ -58,8 +63,17 @@ def as_text(found: Points, escape: Escape = str) -> str:
         costs = ", ".join(names.METRICS[front.cost] for front in fronts)
         parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
     parts.append(HOW_TO_READ_GAINS)
-    steps = [step for front in found.fronts for step in front.steps]
-    if missing := dict.fromkeys(escape(name) for step in steps for name in step.missing):
+    if found.gaps:
+        parts.append(HOW_TO_READ_GAPS)
+    missing = dict.fromkeys(
+        escape(name)
+        for names_missing in (
+            *(step.missing for front in found.fronts for step in front.steps),
+            *(gap.missing for gap in found.gaps),
+        )
+        for name in names_missing
+    )
+    if missing:
         parts.append(not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"]))
     return "\n\n".join(parts)
 
@@ -122,12 +136,15 @@ def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
 def _front(found: Points, front: Front, escape: Escape) -> str:
     by_name = {point.name: point.splits[JUDGED] for point in found.points}
     gains = {step.larger: _gain(step) for step in front.steps}
+    gaps = {(gap.reference, gap.point): _gain(gap) for gap in found.gaps}
+    references = [reference.name for reference in found.references]
     rows = [
         [
             escape(name),
             *_costs(by_name[name]),
             names.number("spearman", by_name[name].spearman),
             gains.get(name, ""),
+            *(gaps[reference, name] for reference in references),
         ]
         for name in front.points
     ]
@@ -136,11 +153,12 @@ def _front(found: Points, front: Front, escape: Escape) -> str:
         *(names.METRICS[cost] for cost in COSTS),
         f"{JUDGED} {names.METRICS['spearman']}",
         f"gain over the run above [{names.percent(found.confidence)}]",
+        *(f"over the {escape(reference)}" for reference in references),
     ]
     return markdown_table(headers, rows)
 
 
-def _gain(step: Step) -> str:
+def _gain(step: Step | Gap) -> str:
     shown = _with_interval(step.spearman_gain, step.low, step.high, "+")
     if step.missing:
         return f"{shown} (predictions not in the cache)"
@@ -149,7 +167,7 @@ def _gain(step: Step) -> str:
 
 def as_json(found: Points) -> str:
     """`{varied, points: [{name, run, model, params, splits: {split: {…}}, efficient_by}],
-    references, fronts: [{cost, points, steps}], confidence}`.
+    references, fronts: [{cost, points, steps}], gaps, confidence}`.
     """
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
@@ -213,26 +231,27 @@ def _values(point: Point, different: tuple[str, ...]) -> str:
 
 
 def picture(found: Points) -> bytes:
-    """Spearman on validation, with its interval, over active dims and over FLOPs, as PNG.
+    """`draw`, as PNG."""
+    return render(lambda figure, _: draw(figure, found), THEME, size=(11, 5.2), transparent=False)
 
-    A line joins the efficient points; index bytes, a multiple of active dims, are the upper axis of
-    the first panel.
+
+def draw(figure: Figure, found: Points) -> None:
+    """Draw Spearman on validation, with its interval, over active dims and over FLOPs.
+
+    A line joins the efficient points; a dotted one is the dense encoder, which has no such costs.
+    Index bytes, a multiple of active dims, are the upper axis of the first panel.
     """
-
-    def draw(figure: Figure, theme: dict[str, str]) -> None:
-        panels = figure.subplots(1, len(AXES), sharey=True)
-        for axes, cost in zip(panels, AXES, strict=True):
-            _draw(axes, cost, found)
-        panels[0].set_ylabel(f"{names.METRICS['spearman']} on {JUDGED}")
-        upper = panels[0].secondary_xaxis(
-            "top", functions=(lambda dims: dims * POSTING_BYTES, lambda size: size / POSTING_BYTES)
-        )
-        upper.set_xlabel("index bytes of a sentence")
-        _plain_numbers(upper)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-
-    return render(draw, THEME, size=(11, 5.2), transparent=False)
+    panels = figure.subplots(1, len(AXES), sharey=True)
+    for axes, cost in zip(panels, AXES, strict=True):
+        _draw(axes, cost, found)
+    panels[0].set_ylabel(f"{names.METRICS['spearman']} on {JUDGED}")
+    upper = panels[0].secondary_xaxis(
+        "top", functions=(lambda dims: dims * POSTING_BYTES, lambda size: size / POSTING_BYTES)
+    )
+    upper.set_xlabel("index bytes of a sentence")
+    _plain_numbers(upper)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
 def _draw(axes: Axes, cost: CostName, found: Points) -> None:
@@ -270,12 +289,16 @@ def _draw(axes: Axes, cost: CostName, found: Points) -> None:
                 text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=color
             )
     for reference in found.references:
-        axes.axhline(
-            reference.splits[JUDGED].spearman,
+        quality = reference.splits[JUDGED].spearman
+        axes.axhline(quality, color=THEME["text"], linestyle=":", linewidth=1)
+        axes.annotate(
+            f"{reference.name} {names.number('spearman', quality)}",
+            (0, quality),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=8,
             color=THEME["text"],
-            linestyle=":",
-            linewidth=1,
-            label=reference.name,
         )
     axes.set(xlabel=AXES[cost], xscale="log")
     _plain_numbers(axes)

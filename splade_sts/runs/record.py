@@ -97,13 +97,13 @@ class Record:
         """Both curves."""
         return (*self.training, *self.validation)
 
-    def measured(self, model: layout.Model, split: layout.Split, metric: str) -> float:
+    def measured(self, model: layout.Model, split: str, metric: str) -> float:
         """A number of a model on a split; `index_bytes` too, which is a multiple of active dims."""
         if metric == "index_bytes":
             return POSTING_BYTES * self.measured(model, split, "active_dims")
         return self.numbers[f"{model}.{split}.{metric}"]
 
-    def holds(self, split: layout.Split, metric: str) -> bool:
+    def holds(self, split: str, metric: str) -> bool:
         """Whether both models' `measured` is there: headlines are in any case."""
         name = "active_dims" if metric == "index_bytes" else metric
         return all(f"{model}.{split}.{name}" in self.numbers for model in layout.MODELS)

@@ -1,41 +1,55 @@
 """Several runs that differ in their seed alone, summed up: what yet another seed would give."""
 
-import json
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from splade_sts import layout
+from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
+from splade_sts.comparison.statistics import Bootstrap, correlation
+from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
-from splade_sts.report import names
 from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
-from splade_sts.text import markdown_table
+from splade_sts.runs.scores import SplitScores
 
 SEED = "train.seed"
 SHOWN = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
 # Outputs that runs which differ in their seed have in common.
 COMMON = (layout.NORMALIZED, layout.model("base"))
+# By the name of a split; None where the runs' predictions are not in DVC's cache.
+Scores = Mapping[str, SplitScores | None]
 
 
 @dataclass(frozen=True)
-class MetricSummary:
-    """One metric of the fine-tuned models on one split.
-
-    Attributes:
-        base: of the model that all runs start from.
-        values: of each run, by name.
-        mean, sd: over the runs; the standard deviation is that of a sample.
-        low, high: Student's interval for the mean (t with runs - 1 degrees of freedom).
+class Measured:
+    """One metric on one split: of the base model that all runs have, of the dense encoder (None
+    where the runs have no such control, or the metric is none of it), and of the fine-tuned model
+    of each run, by name.
     """
 
     base: float
+    dense: float | None
     values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class MetricSummary(Measured):
+    """One metric on one split, summed up.
+
+    Attributes:
+        mean, sd: of the fine-tuned models, over the seeds; the standard deviation is that of a
+            sample.
+        low, high: Student's interval for the mean over seeds, on the same pairs.
+        both: the mean with an interval over seeds and pairs; None for metrics that are no
+            correlation, and where the predictions are not in DVC's cache or hardly vary.
+    """
+
     mean: float
     sd: float
     low: float
     high: float
+    both: OverBoth | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class SeedSummary:
     metrics: dict[str, MetricSummary]
 
 
-def check_only_seeds_differ(runs: dict[str, Record]) -> None:
+def check_only_seeds_differ(runs: Mapping[str, Record]) -> None:
     """Check that the runs make a summary over seeds.
 
     Raises:
@@ -69,7 +83,7 @@ def check_only_seeds_differ(runs: dict[str, Record]) -> None:
                 f"{first} and {other} differ in more than {SEED}, so their spread is not that of "
                 "seeds:\n  " + "\n  ".join(different)
             )
-    seeds = {name: record.params[SEED] for name, record in runs.items()}
+    seeds = seeds_of(runs)
     if len(set(seeds.values())) < len(seeds):
         raise UserError(
             "the same seed twice: "
@@ -93,72 +107,83 @@ def _differences(one: Record, other: Record) -> list[str]:
     return different
 
 
-def summarize(runs: dict[str, Record], confidence: float) -> SeedSummary:
-    """Mean, standard deviation and interval over seeds of every metric in `SHOWN` that all records
-    hold: headlines in any case, the others where their evidence was read.
+def seeds_of(runs: Mapping[str, Record]) -> dict[str, int]:
+    """The seed of each run, by name."""
+    return {name: record.params[SEED] for name, record in runs.items()}
 
-    The interval speaks of other seeds on the same pairs, as the bootstrap of `compare` speaks of
-    other pairs with the same model.
+
+def summarize(runs: Mapping[str, Record], scores: Scores, bootstrap: Bootstrap) -> SeedSummary:
+    """Mean, standard deviation and intervals of every metric in `SHOWN` that is known of all runs.
+
+    The interval over seeds speaks of other seeds on the same pairs, as the bootstrap of `compare`
+    speaks of other pairs with the same model; that over both speaks of other seeds on other pairs.
 
     Args:
         runs: records by name, see `check_only_seeds_differ`.
-        confidence: level of the interval, between 0 and 1.
+        scores: of these runs in this order, for the splits to show.
+        bootstrap: how the intervals are made.
 
     Raises:
         UserError: the runs make no summary over seeds.
     """
     check_only_seeds_differ(runs)
-    return SeedSummary(
-        {name: record.params[SEED] for name, record in runs.items()},
-        confidence,
-        {
-            f"{split}.{metric}": _summary(runs, confidence, split, metric)
-            for split in layout.HELD_OUT
-            for metric in SHOWN
-            if all(record.holds(split, metric) for record in runs.values())
-        },
-    )
+    metrics: dict[str, MetricSummary] = {}
+    for split, found in scores.items():
+        both = over_both(found.pairs.score, found.finetuned, bootstrap) if found else {}
+        for metric, one in measured(runs, split, found).items():
+            alone = over_seeds(np.array([*one.values.values()]), bootstrap.confidence)
+            metrics[f"{split}.{metric}"] = MetricSummary(
+                one.base,
+                one.dense,
+                one.values,
+                alone.value,
+                alone.sd,
+                alone.low,
+                alone.high,
+                both.get(metric),
+            )
+    return SeedSummary(seeds_of(runs), bootstrap.confidence, metrics)
 
 
-def _summary(
-    runs: dict[str, Record], confidence: float, split: layout.Split, metric: str
-) -> MetricSummary:
-    values = {name: record.measured("finetuned", split, metric) for name, record in runs.items()}
-    base = next(iter(runs.values())).measured("base", split, metric)
-    mean, sd = float(np.mean(list(values.values()))), float(np.std(list(values.values()), ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
-    return MetricSummary(base, values, mean, sd, mean - half, mean + half)
+def measured(
+    runs: Mapping[str, Record], split: str, scores: SplitScores | None
+) -> dict[str, Measured]:
+    """The metrics of `SHOWN` that are known of all runs, by name: from their scores, or from their
+    records.
+    """
+    found = _recorded(runs, split)
+    if scores is not None:
+        found |= _correlated(runs, scores)
+    return {metric: found[metric] for metric in SHOWN if metric in found}
 
 
-def as_text(summary: SeedSummary) -> str:
-    """A table with a column for each run, and a sentence on how to read it."""
-    rows = []
-    for name, found in summary.metrics.items():
-        split, metric = name.split(".")
-        numbers = (found.base, found.mean, found.sd, found.low, found.high, *found.values.values())
-        base, mean, sd, low, high, *values = (names.number(metric, value) for value in numbers)
-        rows.append(
-            [f"{split} {names.METRICS[metric]}", base, mean, sd, f"{low} to {high}", *values]
+def _recorded(runs: Mapping[str, Record], split: str) -> dict[str, Measured]:
+    first = next(iter(runs.values()))
+    dense = first.metrics.get(f"controls.{split}.{DENSE}")
+    return {
+        metric: Measured(
+            first.measured("base", split, metric),
+            dense if metric == "spearman" else None,
+            {name: record.measured("finetuned", split, metric) for name, record in runs.items()},
         )
-    runs = [f"{name} (seed {seed})" for name, seed in summary.seeds.items()]
-    table = markdown_table(
-        [
-            "fine-tuned",
-            "base",
-            "mean",
-            "sd",
-            f"{names.percent(summary.confidence)} interval",
-            *runs,
-        ],
-        rows,
-    )
-    return (
-        f"{table}\n\nThe result is the mean over {len(runs)} seeds, whichever of them did best; "
-        "the interval is for that "
-        "mean (Student's t), over seeds and not over pairs."
-    )
+        for metric in SHOWN
+        if all(record.holds(split, metric) for record in runs.values())
+    }
 
 
-def as_json(summary: SeedSummary) -> str:
-    """`{seeds, confidence, metrics: {name: {base, values, mean, sd, low, high}}}`."""
-    return json.dumps(asdict(summary), indent=2, ensure_ascii=False)
+def _correlated(runs: Mapping[str, Record], scores: SplitScores) -> dict[str, Measured]:
+    """Both coefficients, unless scores are constant."""
+    gold = scores.pairs.score
+    tuned = [correlation(gold, one) for one in scores.finetuned]
+    base = correlation(gold, scores.base)
+    dense = None if scores.dense is None else correlation(gold, scores.dense)
+    if base is None or None in tuned:
+        return {}
+    return {
+        key: Measured(
+            base[key],
+            dense[key] if dense else None,
+            {name: one[key] for name, one in zip(runs, tuned, strict=True) if one is not None},
+        )
+        for key in layout.COEFFICIENTS
+    }

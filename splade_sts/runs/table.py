@@ -10,6 +10,7 @@ from typing import Any
 
 from splade_sts import layout
 from splade_sts.comparison.statistics import Estimate
+from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
 from splade_sts.git import git
 from splade_sts.report import names
@@ -31,6 +32,8 @@ class Row:
         validation_spearman: of the fine-tuned model.
         test_spearman: the same on test, the number to report; `low` and `high` bound it, None where
             its evidence is not in DVC's cache.
+        dense: test Spearman of the dense encoder that stands beside the models, None where there is
+            none.
         test_active_dims, test_flops: of the fine-tuned model on test.
         gain: fine-tuned minus base in test Spearman, with its interval `gain_low` to `gain_high`.
         verdict: `raised`, `lowered`, or `no significant difference`: whether that interval holds
@@ -43,6 +46,7 @@ class Row:
     test_spearman: float
     low: float | None
     high: float | None
+    dense: float | None
     test_active_dims: float
     test_flops: float
     gain: float
@@ -137,6 +141,7 @@ def _row(name: str, record: Record, varied: list[str]) -> Row:
         test_spearman=metrics["finetuned.test.spearman"],
         low=interval.low if interval else None,
         high=interval.high if interval else None,
+        dense=metrics.get(f"controls.test.{DENSE}"),
         test_active_dims=metrics["finetuned.test.active_dims"],
         test_flops=metrics["finetuned.test.flops"],
         gain=metrics["finetuned.test.spearman"] - metrics["base.test.spearman"],
@@ -153,6 +158,7 @@ def as_text(found: Table) -> str:
         "differs in",
         "validation",
         "test Spearman",
+        "dense",
         "dims",
         "FLOPs",
         "gain on test",
@@ -172,6 +178,7 @@ def as_text(found: Table) -> str:
                 differs or "–",
                 f"{row.validation_spearman:.4f}",
                 f"{row.test_spearman:.4f}{interval}",
+                "–" if row.dense is None else f"{row.dense:.4f}",
                 names.number("active_dims", row.test_active_dims),
                 f"{row.test_flops:.2f}",
                 f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]",

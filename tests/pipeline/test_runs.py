@@ -239,7 +239,16 @@ def test_seeds_from_the_command_line(project: Path, tmp_path: Path) -> None:
     found = summary["metrics"]["test.spearman"]
     assert found["mean"] == pytest.approx(np.mean(list(found["values"].values())))
     finetuned = json.loads((folder / "metrics/finetuned.json").read_text())
-    assert found["values"]["HEAD"] == finetuned["test"]["spearman"]
+    assert found["values"]["HEAD"] == pytest.approx(finetuned["test"]["spearman"])
+    assert found["both"]["low"] <= found["low"]
+    over_base = splade_sts(
+        folder, "seeds", "HEAD", "seed-7", "--against", "base", "--json", check=True
+    )
+    difference = json.loads(over_base.stdout)["metrics"]["test.spearman"]
+    assert difference["value"] == pytest.approx(found["mean"] - found["base"])
+    assert difference["low"] == difference["both"]["low"] < difference["value"]
+    unknown = splade_sts(folder, "seeds", "HEAD", "seed-7", "--on", "sick")
+    assert "HEAD was not evaluated on sick; it was on: test, validation" in unknown.stderr
 
     still = dvc(folder, "exp", "run", "--temp", "-n", "still", "-S", "train.learning_rate=0")
     assert "Fine-tuning made no significant difference to test Spearman: from " in still.stdout

@@ -46,6 +46,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
             ["sweep", "train.seed=1,2", "--jobs", "many"],
             "found 'many'; expected a whole number from 1",
         ),
+        (["seeds", "a", "--margin", "wide"], "found 'wide'; expected a number above 0 and below 1"),
+        (["seeds", "a", "--margin", "nan"], "found 'nan'; expected a number above 0 and below 1"),
         (["nonsense"], "invalid choice: 'nonsense'"),
     ],
 )
@@ -76,7 +78,26 @@ def test_seeds(
     assert json.loads(capsys.readouterr().out)["seeds"] == {"HEAD": 7, "HEAD~1": 42}
     monkeypatch.chdir(repository / "metrics")
     assert call(monkeypatch, "seeds", "HEAD", "HEAD~1") == 0
-    assert "HEAD~1 (seed 42)" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "HEAD~1 (seed 42)" in said.out
+    missing = "not in the cache: predictions/finetuned/test.parquet of HEAD, HEAD~1 (dvc pull)"
+    assert f"{missing}; test has no interval over pairs" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--margin", "0.1"], "--margin is for a comparison"),
+        (["--against", "base"], "not in the cache: predictions/finetuned/validation.parquet of"),
+        (["--against", "HEAD", "HEAD~1"], "in both settings: HEAD, HEAD~1"),
+        (["--against", "other"], "no DVC experiment or Git revision other"),
+    ],
+)
+def test_comparisons_of_seeds_that_are_refused(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    """In one message, before anything is computed."""
+    assert message in str(call(monkeypatch, "seeds", "HEAD", "HEAD~1", *arguments))
 
 
 def test_pareto_with_an_empty_cache(

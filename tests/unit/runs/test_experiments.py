@@ -7,7 +7,13 @@ import pytest
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
-from splade_sts.runs.experiments import experiments, read_predictions, read_run, read_runs
+from splade_sts.runs.experiments import (
+    experiments,
+    read_controls,
+    read_predictions,
+    read_run,
+    read_runs,
+)
 from splade_sts.runs.record import COMPARISON
 from tests.support.commands import run
 from tests.support.projects import commit, set_params
@@ -76,6 +82,7 @@ def test_predictions(repository: Path) -> None:
     assert found.cosine.tolist() == [0.25, 0.75]
     assert read("test") is None
     assert read_predictions(repository, "HEAD", "base", "validation") is None
+    assert read_controls(repository, "HEAD", "validation") is None
 
 
 def test_runs_that_are_refused(repository: Path) -> None:

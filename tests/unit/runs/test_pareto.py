@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.comparison.statistics import Bootstrap, estimates
+from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import POSTING_BYTES, Predictions
@@ -20,6 +21,10 @@ def nothing_cached(run: str, model: str) -> None:
     """Predictions that DVC's cache does not hold."""
 
 
+def no_controls(run: str) -> None:
+    """Controls that DVC's cache does not hold."""
+
+
 def predictions(noise: float, first: str = "a") -> Predictions:
     """Scores that lie around gold."""
     rng = np.random.default_rng(0)
@@ -27,6 +32,12 @@ def predictions(noise: float, first: str = "a") -> Predictions:
     pairs = Pairs([first] * PAIRS, ["b"] * PAIRS, gold)
     dims = np.ones(PAIRS, dtype=np.int64)
     return Predictions(pairs, gold + noise * rng.normal(size=PAIRS), dims, dims, [[]] * PAIRS)
+
+
+def with_dense(record: Record, spearman: float) -> Record:
+    """The same run, with a dense encoder among its controls."""
+    dense = {f"controls.{split}.dense": spearman for split in ("validation", "test")}
+    return replace(record, metrics={**record.metrics, **dense})
 
 
 def front(found: tuple[Front, ...], cost: str) -> Front:
@@ -48,6 +59,7 @@ def test_which_runs_are_efficient(record: Record) -> None:
             "beaten": changed(record, 0.6, base * 2, **{WEIGHT: 3e-2}),
         },
         nothing_cached,
+        no_controls,
         BOOTSTRAP,
     )
     assert found.varied == (WEIGHT,)
@@ -72,6 +84,7 @@ def test_costs_disagree(record: Record) -> None:
             "few flops": changed(record, 0.8, 30.0, flops=1.0, **{WEIGHT: 2e-3}),
         },
         nothing_cached,
+        no_controls,
         BOOTSTRAP,
     )
     by_name = {point.name: point for point in found.points}
@@ -103,7 +116,7 @@ def test_gains_between_neighbours(record: Record) -> None:
         "middle": changed(record, 0.8, 20.0, flops=2.0),
         "beaten": changed(record, 0.6, 25.0, flops=4.0),
     }
-    found = points(runs, cache, BOOTSTRAP)
+    found = points(runs, cache, no_controls, BOOTSTRAP)
     assert sorted(read) == [(name, "finetuned") for name in ("large", "middle", "small")]
     for one in found.fronts:
         first, second = one.steps
@@ -120,7 +133,9 @@ def test_gains_between_neighbours(record: Record) -> None:
 def test_predictions_that_are_not_cached(record: Record) -> None:
     """The gain is there without an interval, and says whose predictions are missing."""
     runs = {"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)}
-    found = points(runs, lambda run, _: predictions(0.1) if run == "large" else None, BOOTSTRAP)
+    found = points(
+        runs, lambda run, _: predictions(0.1) if run == "large" else None, no_controls, BOOTSTRAP
+    )
     (step,) = front(found.fronts, "flops").steps
     assert step.spearman_gain == pytest.approx(0.2)
     assert (step.low, step.high, step.missing) == (None, None, ("small",))
@@ -131,7 +146,7 @@ def test_predictions_of_other_pairs(record: Record) -> None:
     cached = {"small": predictions(0.4), "large": predictions(0.1, first="x")}
     runs = {"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)}
     with pytest.raises(UserError, match="small and large on validation are of different pairs"):
-        points(runs, lambda run, _: cached[run], BOOTSTRAP)
+        points(runs, lambda run, _: cached[run], no_controls, BOOTSTRAP)
 
 
 def test_intervals(record: Record) -> None:
@@ -144,6 +159,7 @@ def test_intervals(record: Record) -> None:
             "bare": replace(changed(record, 0.6, 8.0), comparison=None),
         },
         nothing_cached,
+        no_controls,
         BOOTSTRAP,
     )
     by_name = {point.name: point.splits["test"] for point in found.points}
@@ -159,25 +175,55 @@ def test_a_cut_base_is_another_base(record: Record) -> None:
     """
     cut = {name: value / 2 for name, value in record.metrics.items() if name.startswith("base.")}
     other = replace(record, metrics={**record.metrics, **cut}, params={**record.params, MOST: 4})
-    found = points({"a": record, "b": other}, nothing_cached, BOOTSTRAP)
+    found = points({"a": record, "b": other}, nothing_cached, no_controls, BOOTSTRAP)
     bases = {point.name: point.params for point in found.points if point.model == "base"}
     assert bases == {"base model of b": {MOST: 4}, "base model of a": {MOST: None}}
 
 
 def test_the_dense_control(record: Record) -> None:
     """It is there once, with its quality and without costs, where the records have it."""
-    dense = {f"controls.{split}.dense": 0.8 for split in ("validation", "test")}
-    with_dense = replace(record, metrics={**record.metrics, **dense})
+    run = with_dense(record, 0.8)
     (reference,) = points(
-        {"a": with_dense, "b": with_dense, "c": record}, nothing_cached, BOOTSTRAP
+        {"a": run, "b": run, "c": record}, nothing_cached, no_controls, BOOTSTRAP
     ).references
-    assert reference.name == "dense model"
+    assert reference.name == "dense encoder"
+    assert reference.run == "a"
     assert reference.splits["test"].spearman == 0.8
-    assert points({"a": record}, nothing_cached, BOOTSTRAP).references == ()
+    assert points({"a": record}, nothing_cached, no_controls, BOOTSTRAP).references == ()
+
+
+def test_gaps_to_the_dense_encoder(record: Record) -> None:
+    """Every efficient run against it, by a paired interval, where the cache has both."""
+    runs = {
+        "small": with_dense(changed(record, 0.7, 10.0), 0.85),
+        "large": with_dense(changed(record, 0.9, 11.0), 0.85),
+        "beaten": with_dense(changed(record, 0.6, 12.0), 0.85),
+    }
+    cached = {"small": predictions(0.4), "large": predictions(0.1)}
+    dense = predictions(0.2)
+    controls = ControlScores(dense.pairs, {"bm25": dense.cosine * 0, "dense": dense.cosine})
+    found = points(runs, lambda run, _: cached[run], lambda run: controls, BOOTSTRAP)
+    gaps = {gap.point: gap for gap in found.gaps}
+    assert list(gaps) == ["small", "large"]
+    assert {gap.reference for gap in found.gaps} == {"dense encoder"}
+    assert gaps["large"].spearman_gain == pytest.approx(0.05)
+    paired = estimates(
+        dense.pairs.score,
+        {"run": cached["large"].cosine, "dense": dense.cosine},
+        {"gap": ("run", "dense")},
+        BOOTSTRAP,
+    )["gap"].spearman
+    assert (gaps["large"].low, gaps["large"].high) == (paired.low, paired.high)
+    assert gaps["small"].high is not None
+    assert gaps["small"].high < 0
+    for read in (no_controls, lambda run: ControlScores(dense.pairs, {"bm25": dense.cosine})):
+        bare = points(runs, lambda run, _: cached[run], read, BOOTSTRAP).gaps
+        assert {gap.missing for gap in bare} == {("dense encoder",)}
+        assert {(gap.low, gap.high) for gap in bare} == {(None, None)}
 
 
 def test_other_data_are_refused(record: Record) -> None:
     """Also under the same name."""
     other = replace(record, tags={**record.tags, "dvc.md5.data/normalized": "0"})
     with pytest.raises(UserError, match="a and b are of different data"):
-        points({"a": record, "b": other}, nothing_cached, BOOTSTRAP)
+        points({"a": record, "b": other}, nothing_cached, no_controls, BOOTSTRAP)

@@ -3,9 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.runs.pareto import Points, Step, points
-from splade_sts.runs.pareto_view import as_json, as_text, picture, series, write
+from splade_sts.runs.pareto_view import as_json, as_text, draw, picture, series, write
 from splade_sts.runs.record import Record
 from tests.support.records import changed
 
@@ -14,7 +16,14 @@ WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
 
 def found_of(runs: dict[str, Record]) -> Points:
     """The runs, without predictions."""
-    return points(runs, lambda run, model: None, Bootstrap(100, 0.95, 0))
+    return points(runs, lambda run, model: None, lambda run: None, Bootstrap(100, 0.95, 0))
+
+
+def drawn(found: Points) -> list[str]:
+    """The texts in the panels of the picture."""
+    figure = Figure(layout="constrained")
+    draw(figure, found)
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
 def rows_of(text: str, name: str) -> list[str]:
@@ -73,15 +82,25 @@ def test_gains(record: Record) -> None:
 
 
 def test_the_dense_control(record: Record) -> None:
-    """A row without costs, and a line in the picture."""
+    """A row without costs, and a line in the picture that says what it is."""
     dense = {f"controls.{split}.dense": 0.8123 for split in ("validation", "test")}
     without = found_of({"a": record})
     found = found_of({"a": replace(record, metrics={**record.metrics, **dense})})
-    (row,) = rows_of(as_text(found), "dense model")
+    (row,) = rows_of(as_text(found), "dense encoder")
     assert row.count("0.8123") == 2
     assert row.count("–") == 5
-    assert not rows_of(as_text(without), "dense model")
-    assert picture(found) != picture(without)
+    assert not rows_of(as_text(without), "dense encoder")
+    text = as_text(found)
+    assert "| over the dense encoder |" in " ".join(text.split())
+    assert "over the dense" not in as_text(without)
+    (gap,) = found.gaps
+    shown = replace(gap, low=-0.3, high=-0.1, missing=())
+    row = rows_of(as_text(replace(found, gaps=(shown,))), "a")[1]
+    assert row.endswith(" -0.2123 [-0.3000, -0.1000] |")
+    assert drawn(found).count("dense encoder 0.8123") == 2
+    assert "dense" not in "".join(drawn(without))
+    (reference,) = json.loads(as_json(found))["references"]
+    assert reference["splits"]["validation"]["spearman"] == 0.8123
 
 
 def test_series(record: Record) -> None:

@@ -36,6 +36,21 @@ def test_commits_with_what_differs(two_seeds: Path) -> None:
     assert f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]" in text
 
 
+def test_the_dense_encoder(repository: Path) -> None:
+    """Its Spearman on test, where the run has that control; it stands in Git."""
+    assert table(repository).rows[0].dense is None
+    assert "–" in as_text(table(repository)).splitlines()[2]
+    path = repository / "metrics/controls.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["test"]["dense"] = 0.8203
+    path.write_text(json.dumps(content), encoding="utf-8")
+    commit(repository, "with a dense encoder")
+    found = table(repository, ["HEAD"])
+    assert found.rows[0].dense == 0.8203
+    assert "0.8203" in as_text(found)
+    assert json.loads(as_json(found))[0]["dense"] == 0.8203
+
+
 def test_verdict_is_that_of_the_interval(repository: Path) -> None:
     """More than chance only where the interval of the gain leaves zero out."""
     for row in table(repository, ["HEAD"]).rows:

@@ -1,0 +1,109 @@
+"""What people see of runs over seeds: tables, sentences and JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from splade_sts.report import names
+from splade_sts.runs.seeds import MetricSummary, SeedSummary
+from splade_sts.runs.settings import Difference, Settings
+from splade_sts.text import markdown_table
+
+MODELS = {"base": "base model", "dense": "dense encoder"}
+
+
+def as_json(found: SeedSummary | Settings) -> str:
+    """All of it: the fields of `SeedSummary` or `Settings`."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+
+
+def summary_text(found: SeedSummary) -> str:
+    """A table with a column for each run, and how to read it."""
+    percent = names.percent(found.confidence)
+    headers = ["fine-tuned", "base", "dense encoder", "mean", "sd"]
+    headers += [f"{percent} over seeds", f"{percent} over seeds and pairs", *_runs(found.seeds)]
+    rows = [_summary(name, one) for name, one in found.metrics.items()]
+    return (
+        f"{markdown_table(headers, rows)}\n\nThe result is the mean over {len(found.seeds)} seeds, "
+        "whichever of them did best. Its interval over seeds is for other seeds on the same pairs "
+        "(Student's t); that over seeds and pairs is for other seeds on other pairs."
+    )
+
+
+def _summary(name: str, found: MetricSummary) -> list[str]:
+    metric = name.split(".")[-1]
+
+    def number(value: float | None) -> str:
+        return "–" if value is None else names.number(metric, value)
+
+    return [
+        _named(name),
+        *map(number, (found.base, found.dense, found.mean, found.sd)),
+        f"{number(found.low)} to {number(found.high)}",
+        "–" if found.both is None else " to ".join(names.ends(found.both)),
+        *map(number, found.values.values()),
+    ]
+
+
+def _named(name: str) -> str:
+    split, metric = name.rsplit(".", 1)
+    return f"{split} {names.METRICS[metric]}"
+
+
+def _runs(seeds: Mapping[str, int]) -> list[str]:
+    return [f"{name} (seed {seed})" for name, seed in seeds.items()]
+
+
+def settings_text(found: Settings) -> str:
+    """What was compared, a table of the differences, and what they say of the margin."""
+    percent = names.percent(found.confidence)
+    first, second = "first setting", "second setting"
+    if isinstance(found.second, str):
+        first, second = "fine-tuned model", MODELS[found.second]
+        parts = [f"{first}: {', '.join(_runs(found.first))}"]
+    else:
+        parts = [f"{first}: {', '.join(_runs(found.first))}"]
+        parts.append(f"{second}: {', '.join(_runs(found.second))}")
+        differs = [f"{name} ({a} and {b})" for name, (a, b) in found.differs.items()]
+        parts.append(f"they differ in: {', '.join(differs) or 'no parameter'}")
+    headers = ["", first, second, "difference", f"{percent} interval", "over"]
+    rows = [_difference(name, one) for name, one in found.metrics.items()]
+    parts.append(markdown_table(headers, rows))
+    for name, one in found.metrics.items():
+        if one.verdict is not None and found.margin is not None:
+            said = _said(one, found.margin, first, second)
+            parts.append(f"{_named(name)}: {said}.")
+    return "\n\n".join(parts)
+
+
+def _difference(name: str, found: Difference) -> list[str]:
+    metric = name.split(".")[-1]
+    if found.both is None:
+        low, high = (names.number(metric, end, "+") for end in (found.low, found.high))
+    else:
+        low, high = names.ends(found.both, "+")
+    return [
+        _named(name),
+        *(names.number(metric, value) for value in (found.first, found.second)),
+        names.number(metric, found.value, "+"),
+        f"{low} to {high}",
+        "seeds" if found.both is None else "seeds and pairs",
+    ]
+
+
+def _said(found: Difference, margin: float, first: str, second: str) -> str:
+    """One sentence about the margin, without its full stop."""
+    assert found.verdict is not None
+    first, second = f"the {first}", f"the {second}"
+    return {
+        "superior": f"{first} is better than {second} by more than {margin:g}: the interval holds "
+        "no smaller gain",
+        "equivalent": f"{first} and {second} are equivalent within {margin:g}: the interval holds "
+        "no difference as large as that",
+        "not inferior": f"{first} is not inferior to {second} within {margin:g}: the interval "
+        "holds no loss as large as that",
+        "inferior": f"{first} is worse than {second} by more than {margin:g}: the interval holds "
+        "no smaller loss",
+        "not shown": f"it is not shown that {first} is not inferior to {second} within {margin:g}: "
+        "the interval holds larger losses",
+    }[found.verdict]
