@@ -31,7 +31,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def written() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in layout.RAW.iterdir()}
+    return {
+        str(path.relative_to(layout.RAW)): path.read_bytes()
+        for path in layout.RAW.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,8 @@ def test_what_was_there_is_kept(folder):
     (folder / "data/own/test.csv").write_bytes(CSV)
     download.main()
     before = written()
-    assert set(before) == {"train.parquet", "validation.parquet", "test.parquet", "provenance.json"}
+    tables = {"train.parquet", "validation.parquet", "test.parquet"}
+    assert set(before) == {*tables, "provenance.json", "retrieval/provenance.json"}
     assert json.loads(before["provenance.json"])["splits"]["test"]["rows"] == 2
     (folder / "data/own/test.csv").unlink()
     with pytest.raises(UserError):
