@@ -183,7 +183,8 @@ def search_of(tables: Mapping[Table, pd.DataFrame], name: str) -> Search:
                 f"{', '.join(map(shown, tables[table].columns))}; "
                 f"expected {', '.join(wanted)}"
             )
-    documents = _texts(tables["corpus"], f"{where}: corpus")
+    titles = ("title", "text") if "title" in tables["corpus"] else ("text",)
+    documents = _texts(tables["corpus"], f"{where}: corpus", titles)
     queries = _texts(tables["queries"], f"{where}: queries")
     relevant: dict[str, set[str]] = {}
     for query, document, score in _judgements(tables["qrels"], f"{where}: qrels"):
@@ -206,23 +207,25 @@ def search_of(tables: Mapping[Table, pd.DataFrame], name: str) -> Search:
     return Search(kept, documents, {query: relevant[query] for query in kept})
 
 
-def _texts(table: pd.DataFrame, where: str) -> dict[str, str]:
-    """Title and text of each row, by id, without the rows that have neither."""
+def _texts(table: pd.DataFrame, where: str, columns: tuple[str, ...] = ("text",)) -> dict[str, str]:
+    """The texts of each row in `columns`, joined, by id; without the rows that have none."""
     ids = [_id(value, where) for value in table["_id"]]
     if len(set(ids)) != len(ids):
         twice = {name for name, times in Counter(ids).items() if times > 1}
         raise UserError(f"{where}: ids that occur twice: {_listed(twice)}; correct the file")
-    parts = [table[column] for column in ("title", "text") if column in table]
     texts = {}
-    for name, *found in zip(ids, *parts, strict=True):
-        words = [
-            "" if value is None or value is pd.NA or value != value else value for value in found
-        ]
-        if not all(isinstance(value, str) for value in words):
-            raise UserError(f"{where}: {shown(name)}: found {found[-1]!r:.80}; expected text")
+    for name, *found in zip(ids, *(table[column] for column in columns), strict=True):
+        words = ["" if _missing(value) else value for value in found]
+        for value in words:
+            if not isinstance(value, str):
+                raise UserError(f"{where}: {shown(name)}: found {value!r:.80}; expected text")
         if text := " ".join(words).strip():
             texts[name] = text
     return texts
+
+
+def _missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def _judgements(table: pd.DataFrame, where: str) -> Iterator[tuple[str, str, float]]:

@@ -171,16 +171,17 @@ def evaluate_search(
         UserError: vectors hold values that are not finite.
     """
     parts: list[tuple[int, int]] = []  # texts and active entries of each call
+    bf16 = params.precision == "bf16"
 
     def embed(texts: list[str]) -> Tensor:
-        encoded = encode(model, texts, params.batch_size, show_progress_bar=True)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            encoded = encode(model, texts, params.batch_size, show_progress_bar=True)
         check_finite(encoded.vectors, name)
         vectors = encoded.of(texts)
         parts.append((len(texts), int(vectors.values().count_nonzero())))
         return vectors
 
-    bf16 = params.precision == "bf16"
-    with fused(model), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+    with fused(model):
         ranked = ranked_documents(model, search, embed)
     queries = query_results(search, ranked)
     (asked, of_queries), *blocks = parts

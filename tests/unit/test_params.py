@@ -295,6 +295,7 @@ def test_sets_to_search_in(named, sets):
     [
         ({"evaluate__retrieval_set": ["a", "b", "a"]}, "retrieval_set names a twice"),
         ({"evaluate__retrieval_set": "../up"}, "evaluate.retrieval_set: found '../up'"),
+        ({"evaluate__retrieval_set": "provenance.json"}, "found 'provenance.json'"),
         ({"evaluate__retrieval_set": 5}, "evaluate.retrieval_set: found 5"),
         (
             {"offline": True, "evaluate__retrieval_set": ["mine", "NanoNQ"]},

@@ -85,6 +85,14 @@ def test_the_layout_of_nanobeir():
     assert same(found, Search({"7": "c"}, {"1": "a", "2": "b"}, {"7": {"1", "2"}}))
 
 
+def test_a_document_without_a_title():
+    """Where others have one: its text alone."""
+    corpus = [{"_id": "d1", "title": None, "text": "a"}, {"_id": "d4", "title": "T", "text": None}]
+    qrels = [{"query-id": "q1", "corpus-id": "d1"}]
+    found = search_of(tables(corpus=corpus, qrels=qrels), "mine")
+    assert found.documents == {"d1": "a", "d4": "T"}
+
+
 def test_groups():
     """Queries that share a relevant document, over others too; ids of queries and documents are
     apart, unless the queries are documents.
@@ -108,6 +116,8 @@ QREL = {"query-id": "q1", "corpus-id": "d1"}
         ({"qrels": [{"query-id": "q1", "score": 1}]}, "qrels has no column corpus-id"),
         ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus: ids that occur twice: d1"),
         ({"queries": [{"_id": "q1", "text": 5}]}, "queries: q1: found 5; expected text"),
+        ({"corpus": [{"_id": "d1", "text": np.zeros(2)}]}, "corpus: d1: found array"),
+        ({"corpus": [{"_id": "d1", "title": 5, "text": "a"}]}, "corpus: d1: found 5"),
         ({"queries": [{"_id": None, "text": "a"}]}, "queries: an id is None"),
         ({"qrels": [{**QREL, "query-id": "q9"}]}, "qrels name queries .* has no text for: q9"),
         ({"qrels": [{**QREL, "corpus-id": "d9"}]}, "qrels name documents .* has no text for: d9"),

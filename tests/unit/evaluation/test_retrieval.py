@@ -177,6 +177,16 @@ def test_a_set_gives_the_librarys_numbers(model, search, monkeypatch, documents)
     assert (found.retrieval.queries, found.retrieval.documents) == (48, 48)
 
 
+def test_bf16_is_close(model, search):
+    """Encoding alone is less exact; documents are scored in float32."""
+    exact, _ = evaluate_search(model, search, "tiny", tiny_params().evaluate)
+    settings = tiny_params().evaluate.model_copy(update={"precision": "bf16"})
+    found, _ = evaluate_search(model, search, "tiny", settings)
+    assert found.document_active_dims == pytest.approx(exact.document_active_dims, rel=0.02)
+    assert found.retrieval.ndcg_at_10 == pytest.approx(exact.retrieval.ndcg_at_10, abs=0.05)
+    assert found != exact
+
+
 def test_a_model_that_is_not_finite(tiny_splade, search):
     """Its search is refused, by the name of the set."""
     broken = load_encoder(tiny_splade, device="cpu")
