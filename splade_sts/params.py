@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.known import ACTIVE_DIMS, SCORE_RANGES
+from splade_sts.known import ACTIVE_DIMS, NANO_SETS, SCORE_RANGES
 
 LARGEST_FILE = 2**20
 # What `offline: true` puts in the place of the values in the file: our own data and a base model
@@ -37,6 +37,8 @@ OFFLINE: dict[str, dict[str, Any]] = {
 ADDED_LATER: dict[str, Any] = {
     "offline": False,
     "compare.margin": None,
+    "evaluate.retrieval_set": None,
+    "evaluate.retrieval_revision": "beb106fbcfaa599c508c667041bf8c85fd78736b",
 }
 
 
@@ -53,6 +55,8 @@ def _number_from_text(value: Any) -> Any:
 # What names a data set or a model ends in model cards and reports: nothing that would be markup
 # there.
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f`<>|]+$")]
+# What names a set that is searched in: it names folders and files too.
+SetName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 OnBadRow = Literal["stop", "drop"]
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
@@ -145,6 +149,23 @@ class EvaluateParams(Strict):
     precision: Literal["fp32", "bf16"]
     min_sparsity_ratio: Annotated[Number, Field(ge=0, le=1)]
     max_active_dims: Annotated[int, Field(ge=1)] | None
+    retrieval_set: SetName | list[SetName] | None
+    retrieval_revision: str | None
+
+    @property
+    def retrieval_sets(self) -> tuple[str, ...]:
+        """The sets that are searched in, by name."""
+        if self.retrieval_set is None:
+            return ()
+        named = self.retrieval_set
+        return (named,) if isinstance(named, str) else tuple(named)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sets = self.retrieval_sets
+        if twice := sorted({name for name in sets if sets.count(name) > 1}):
+            raise ValueError(f"retrieval_set names {', '.join(twice)} twice; name each set once")
+        return self
 
 
 class ControlsParams(Strict):
@@ -217,6 +238,16 @@ class Params(Strict):
             if isinstance(content.get(name), dict)
         }
         return {**content, **sections}
+
+    @model_validator(mode="after")
+    def _nothing_of_the_network(self) -> Self:
+        asked = sorted({*self.evaluate.retrieval_sets} & {*NANO_SETS})
+        if self.offline and asked:
+            raise ValueError(
+                f"evaluate.retrieval_set names {', '.join(asked)}, which come from the Hub, and "
+                "offline is true; set it to null, or to a folder below data.path"
+            )
+        return self
 
 
 # Path of keys below the whole.

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
-from splade_sts.comparison.compare import SplitResults, compare
+from splade_sts.comparison.compare import SearchResults, SplitResults, compare
 from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.data.provenance import Provenance
+from splade_sts.data.search import read_origins
 from splade_sts.errors import UserError
-from splade_sts.evaluation.results import Evaluation, Predictions
+from splade_sts.evaluation.results import Evaluation, Predictions, QueryResults
 from splade_sts.files import read_json, replacing_folder, write_json
 from splade_sts.process import run_stage
 from splade_sts.report.card import model_card
@@ -49,8 +50,30 @@ def read_results(genre: str | int | None) -> dict[str, SplitResults]:
             base_evaluation=base.splits[split],
             finetuned_evaluation=finetuned.splits[split],
             controls=ControlScores.read(layout.control(split)),
+            base_queries=queries_of("base", base, split),
+            finetuned_queries=queries_of("finetuned", finetuned, split),
         )
     return results
+
+
+def queries_of(name: layout.Model, found: Evaluation, split: layout.Split) -> QueryResults | None:
+    if found.splits[split].retrieval is None:
+        return None
+    return QueryResults.read(layout.paraphrase_queries(name, split))
+
+
+def read_searches() -> dict[str, SearchResults]:
+    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
+    return {
+        name: SearchResults(
+            origin,
+            base.searches[name],
+            finetuned.searches[name],
+            QueryResults.read(layout.search_queries("base", name)),
+            QueryResults.read(layout.search_queries("finetuned", name)),
+        )
+        for name, origin in read_origins().items()
+    }
 
 
 def main() -> None:
@@ -59,7 +82,13 @@ def main() -> None:
     train = Pairs.read(layout.normalized("train"))
     dense = dense_encoder(settings.controls, settings.base_model)
     comparison = replace(
-        compare(results, train, Bootstrap.of(settings.compare)),
+        compare(
+            results,
+            train,
+            Bootstrap.of(settings.compare),
+            read_searches(),
+            settings.compare.margin,
+        ),
         dense_is_parent=dense is not None and dense.of_base_model,
     )
     changed = {

@@ -10,9 +10,18 @@ import pyarrow as pa
 from splade_sts import layout, params
 from splade_sts.data.provenance import Origin, Provenance
 from splade_sts.data.sample import sample_file
+from splade_sts.data.search import (
+    TABLES,
+    Search,
+    SearchOrigin,
+    find_tables,
+    search_of,
+    write_origins,
+)
 from splade_sts.data.tables import find_split, read_table
 from splade_sts.errors import UserError, shown
 from splade_sts.files import replacing_folder, sha256
+from splade_sts.known import NANO_BEIR, NANO_SETS
 from splade_sts.params import DataParams
 from splade_sts.process import run_stage
 
@@ -50,14 +59,54 @@ def from_hub(data: DataParams, folder: Path) -> Provenance:
     return Provenance(data.source, loaded.revision, origins)
 
 
+def fetch_search(name: str, data: DataParams, revision: str | None) -> tuple[Search, SearchOrigin]:
+    """A set that is searched in: of NanoBEIR, or of the folder of that name below `data.path`."""
+    if name in NANO_SETS:
+        from splade_sts.hub.fetch import load_configurations
+
+        loaded, resolved = load_configurations(
+            "evaluate.retrieval_set", NANO_BEIR, revision, TABLES, name
+        )
+        tables, source = {table: loaded[table].to_pandas() for table in TABLES}, NANO_BEIR
+    else:
+        folder, resolved = Path(data.path) / name, None
+        if not folder.is_dir():
+            raise UserError(
+                f"evaluate.retrieval_set: {name} is no set of NanoBEIR, and {shown(folder)} is no "
+                f"folder; expected one of {', '.join(NANO_SETS)}, or a folder below data.path with "
+                "the files corpus, queries and qrels"
+            )
+        tables, source = find_tables(folder, name), name
+    search = search_of(tables, name)
+    left_out = {
+        "queries": len(tables["queries"]) - len(search.queries),
+        "documents": len(tables["corpus"]) - len(search.documents),
+    }
+    origin = SearchOrigin(source, resolved, len(search.queries), len(search.documents), left_out)
+    return search, origin
+
+
 def main() -> None:
-    data = params.load().data
+    settings = params.load()
+    data, evaluate = settings.data, settings.evaluate
     fetch = from_files if data.source in ("sample", "local") else from_hub
     with replacing_folder(layout.RAW) as folder:
+        origins = {}
+        (folder / layout.SEARCHES.name).mkdir()
+        for name in evaluate.retrieval_sets:
+            search, origins[name] = fetch_search(name, data, evaluate.retrieval_revision)
+            search.write(folder / layout.SEARCHES.name / name)
+        write_origins(origins, folder / layout.SEARCHES.name / layout.SEARCH_ORIGINS.name)
         provenance = fetch(data, folder)
         provenance.write(folder)
     for split, origin in provenance.splits.items():
         print(f"{split}: {origin.rows} rows from {data.source} ({origin.file})")
+    for name, found in origins.items():
+        print(
+            f"{name}: {found.queries} queries and {found.documents} documents from {found.source}; "
+            f"left out: {found.left_out['queries']} queries without judgement or text, "
+            f"{found.left_out['documents']} documents without text"
+        )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ from splade_sts.comparison.evidence import (
     Comparison,
     ControlResult,
     Part,
+    RetrievalComparison,
+    SearchComparison,
     Slice,
     SplitComparison,
 )
 from splade_sts.comparison.randomisation import randomisation_tests
+from splade_sts.comparison.retrieval import RetrievalResults, compare_retrieval
 from splade_sts.comparison.simultaneous import simultaneous_gains
 from splade_sts.comparison.slices import MINIMUM_SLICE, slices
 from splade_sts.comparison.statistics import (
@@ -27,8 +30,14 @@ from splade_sts.comparison.statistics import (
 )
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs, check_size, unseen
+from splade_sts.data.search import SearchOrigin
 from splade_sts.errors import UserError
-from splade_sts.evaluation.results import Predictions, SplitEvaluation
+from splade_sts.evaluation.results import (
+    Predictions,
+    QueryResults,
+    SearchEvaluation,
+    SplitEvaluation,
+)
 
 # The Monte-Carlo error of an end of a slice's interval is then about 2 % of half its width.
 SLICE_RESAMPLES = 2000
@@ -43,6 +52,8 @@ class SplitResults:
         base, finetuned: the two models' predictions for them.
         base_evaluation, finetuned_evaluation: the two models' numbers.
         controls: the controls' scores, `jaccard` among them.
+        base_queries, finetuned_queries: what each query of the search for paraphrases found; None
+            where the split has none.
     """
 
     pairs: Pairs
@@ -51,30 +62,105 @@ class SplitResults:
     base_evaluation: SplitEvaluation
     finetuned_evaluation: SplitEvaluation
     controls: ControlScores
+    base_queries: QueryResults | None = None
+    finetuned_queries: QueryResults | None = None
 
 
-def compare(results: Mapping[str, SplitResults], train: Pairs, bootstrap: Bootstrap) -> Comparison:
-    """Compare the two models on every split.
+@dataclass(frozen=True, eq=False)
+class SearchResults:
+    """What `evaluate` found on one set that is searched in.
+
+    Attributes:
+        origin: where the set came from.
+        base, finetuned: the two models' numbers.
+        base_queries, finetuned_queries: what each query found.
+    """
+
+    origin: SearchOrigin
+    base: SearchEvaluation
+    finetuned: SearchEvaluation
+    base_queries: QueryResults
+    finetuned_queries: QueryResults
+
+
+def compare(
+    results: Mapping[str, SplitResults],
+    train: Pairs,
+    bootstrap: Bootstrap,
+    searches: Mapping[str, SearchResults] | None = None,
+    margin: float | None = None,
+) -> Comparison:
+    """Compare the two models on every split, and on every set that is searched in.
 
     Args:
         results: by split.
         train: the pairs that training saw.
         bootstrap: how intervals are made; slices take at most `SLICE_RESAMPLES` resamples.
+        searches: by name of the set.
+        margin: `compare.margin`.
 
     Raises:
         UserError: a split has fewer than ten pairs or scores that hardly vary, or the results are
-            of different pairs.
+            of different pairs or queries.
     """
     return Comparison(
         confidence=bootstrap.confidence,
         splits={
-            split: compare_split(split, found, train, bootstrap) for split, found in results.items()
+            split: compare_split(split, found, train, bootstrap, margin)
+            for split, found in results.items()
         },
+        searches={
+            name: compare_search(name, found, bootstrap, margin)
+            for name, found in (searches or {}).items()
+        },
+        margin=margin,
+    )
+
+
+def compare_search(
+    name: str, results: SearchResults, bootstrap: Bootstrap, margin: float | None
+) -> SearchComparison:
+    """`compare` for one set that is searched in."""
+    return SearchComparison(
+        source=results.origin.source,
+        revision=results.origin.revision,
+        base_active_dims=results.base.document_active_dims,
+        finetuned_active_dims=results.finetuned.document_active_dims,
+        retrieval=compare_retrieval(
+            name,
+            RetrievalResults(results.base.retrieval, results.base_queries),
+            RetrievalResults(results.finetuned.retrieval, results.finetuned_queries),
+            bootstrap,
+            margin,
+        ),
+    )
+
+
+def compare_paraphrases(
+    split: str, results: SplitResults, bootstrap: Bootstrap, margin: float | None
+) -> RetrievalComparison | None:
+    """The search for paraphrases in one split; None where it was not searched with both models."""
+    base, finetuned = results.base_evaluation.retrieval, results.finetuned_evaluation.retrieval
+    if base is None or finetuned is None:
+        return None
+    before, after = results.base_queries, results.finetuned_queries
+    assert before is not None  # written together with the means
+    assert after is not None
+    return compare_retrieval(
+        split,
+        RetrievalResults(base, before),
+        RetrievalResults(finetuned, after),
+        bootstrap,
+        margin,
     )
 
 
 def compare_split(
-    split: str, results: SplitResults, train: Pairs, bootstrap: Bootstrap
+    split: str,
+    results: SplitResults,
+    train: Pairs,
+    bootstrap: Bootstrap,
+    margin: float | None = None,
 ) -> SplitComparison:
     """`compare` for one split."""
     check_same_pairs(split, results)
@@ -104,6 +190,7 @@ def compare_split(
         seen_minus_unseen=difference,
         controls=control_results(results.controls, found),
         slices=compare_slices(scored, results, bootstrap),
+        retrieval=compare_paraphrases(split, results, bootstrap, margin),
     )
 
 

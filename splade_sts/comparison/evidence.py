@@ -1,6 +1,6 @@
 """What a comparison of base and fine-tuned finds, by split."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -57,6 +57,61 @@ class ControlResult:
 
 
 @dataclass(frozen=True)
+class RetrievalChange:
+    """A measure of a search, the mean over its queries, before and after.
+
+    Attributes:
+        base, finetuned: before and after.
+        gain: fine-tuned minus base, with an interval over groups of queries; None where there are
+            too few groups.
+        not_inferior: whether that interval lies above minus `compare.margin`; None where there is
+            no interval, no margin, or the margin is not about this measure.
+    """
+
+    base: float
+    finetuned: float
+    gain: Estimate | None
+    not_inferior: bool | None
+
+
+@dataclass(frozen=True)
+class RetrievalComparison:
+    """Both models in the same search.
+
+    Attributes:
+        queries, documents: how many there are.
+        groups: groups of queries that depend on the same texts
+            (`splade_sts.data.search.Search.groups`).
+        mrr_at_10, ndcg_at_10, recall_at_10: the measures.
+    """
+
+    queries: int
+    documents: int
+    groups: int
+    mrr_at_10: RetrievalChange
+    ndcg_at_10: RetrievalChange
+    recall_at_10: RetrievalChange
+
+
+@dataclass(frozen=True)
+class SearchComparison:
+    """Both models on a set that is searched in.
+
+    Attributes:
+        source: the id on the Hub, or the folder below `data.path`.
+        revision: the Hub's commit hash; None for files.
+        base_active_dims, finetuned_active_dims: mean active dims of a document.
+        retrieval: what the queries found.
+    """
+
+    source: str
+    revision: str | None
+    base_active_dims: float
+    finetuned_active_dims: float
+    retrieval: RetrievalComparison
+
+
+@dataclass(frozen=True)
 class SplitComparison:
     """Everything that is said of one split.
 
@@ -70,6 +125,8 @@ class SplitComparison:
             has no coefficients.
         controls: each control whose scores vary.
         slices: by gold score, length, overlap and, where the data has it, genre.
+        retrieval: the search for paraphrases; None where the split has none, or the comparison is
+            of an older version.
     """
 
     base: SplitEvaluation
@@ -82,6 +139,7 @@ class SplitComparison:
     seen_minus_unseen: Correlations | None
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
+    retrieval: RetrievalComparison | None = None
 
     @property
     def pairs(self) -> int:
@@ -119,11 +177,15 @@ class Comparison:
         splits: what was found, by split.
         dense_is_parent: whether the dense control is the encoder that the base model was converted
             from.
+        searches: the sets that were searched in, by name.
+        margin: `compare.margin`.
     """
 
     confidence: float
     splits: dict[str, SplitComparison]
     dense_is_parent: bool = False
+    searches: dict[str, SearchComparison] = field(default_factory=dict)
+    margin: float | None = None
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

@@ -238,7 +238,7 @@ def estimates(
     kept = {name: scores for name, scores in predictions.items() if name in values}
     statistic = ResampledCorrelations(gold, kept, differences)
     points = [values[name][key] for key, name in statistic.names]
-    made = _with_intervals(points, [len(gold)], statistic, bootstrap)
+    made = with_intervals(points, [len(gold)], statistic, bootstrap)
     return _by_name(dict(zip(statistic.names, made, strict=True)))
 
 
@@ -298,7 +298,7 @@ def two_samples(
 
     values = [[found[name][key] for key, name in names] for found in points if found is not None]
     differ = [values[0][number] - values[1][number] for number in gains]
-    found = _with_intervals(
+    found = with_intervals(
         [*values[0], *values[1], *differ], [len(first), len(second)], both, bootstrap
     )
     size = len(names)
@@ -331,17 +331,17 @@ def _by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correl
     return {name: both for name, both in made.items() if both.is_finite}
 
 
-def _with_intervals(
+def with_intervals(
     points: list[float],
     sizes: list[int],
     statistic: Callable[..., np.ndarray],
     bootstrap: Bootstrap,
 ) -> list[Estimate]:
-    """Estimates of the rows of `statistic`, which takes indices of pairs of each sample.
+    """Estimates of the rows of `statistic`, which takes indices of what is drawn of each sample.
 
     Args:
         points: the rows for the samples themselves.
-        sizes: pairs of each sample.
+        sizes: pairs (or whatever is drawn) of each sample.
         statistic: as `scipy.stats.bootstrap` calls it, vectorized.
         bootstrap: the settings.
     """

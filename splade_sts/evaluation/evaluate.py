@@ -14,8 +14,8 @@ from splade_sts.evaluation.correlation import PairEvaluator, metrics_of
 from splade_sts.evaluation.cost import cost
 from splade_sts.evaluation.encoded import EncodedSentences
 from splade_sts.evaluation.health import check_collapse, check_explosion, check_finite
-from splade_sts.evaluation.results import Predictions, SplitEvaluation
-from splade_sts.evaluation.retrieval import retrieval
+from splade_sts.evaluation.results import Predictions, QueryResults, SplitEvaluation
+from splade_sts.evaluation.retrieval import search_paraphrases
 from splade_sts.evaluation.terms import shared_terms
 from splade_sts.model.head.swap import fused
 from splade_sts.params import EvaluateParams
@@ -23,17 +23,19 @@ from splade_sts.params import EvaluateParams
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSplit:
-    """What an evaluation of a split gives: its numbers, its predictions, and the vectors they come
-    from.
+    """What an evaluation of a split gives: its numbers, its predictions, what each query of the
+    search for paraphrases found (None where no pair is a paraphrase), and the vectors that all of
+    it comes from.
     """
 
     evaluation: SplitEvaluation
     predictions: Predictions
+    queries: QueryResults | None
     encoded: EncodedSentences
 
 
 def evaluate_split(
-    model: SparseEncoder, pairs: Pairs, split: str, params: EvaluateParams, search: bool = False
+    model: SparseEncoder, pairs: Pairs, split: str, params: EvaluateParams
 ) -> EvaluatedSplit:
     """Evaluate `model` on `pairs`.
 
@@ -42,7 +44,6 @@ def evaluate_split(
         pairs: the pairs of the split.
         split: its name, for messages and the progress bar.
         params: batch size, precision and limits.
-        search: also search paraphrases (`splade_sts.evaluation.retrieval`).
 
     Raises:
         UserError: the model has collapsed (no active dimensions, or scores that do not vary) or
@@ -56,9 +57,9 @@ def evaluate_split(
     check_finite(encoded.vectors, split)
     check_collapse(metrics, split)
     check_explosion(metrics, split, params.min_sparsity_ratio)
-    found = retrieval(model, pairs, encoded) if search else None
-    evaluation = SplitEvaluation(len(pairs), metrics, cost(pairs, encoded), found)
-    return EvaluatedSplit(evaluation, predict(model, pairs, encoded), encoded)
+    retrieval, queries = search_paraphrases(model, pairs, encoded) or (None, None)
+    evaluation = SplitEvaluation(len(pairs), metrics, cost(pairs, encoded), retrieval)
+    return EvaluatedSplit(evaluation, predict(model, pairs, encoded), queries, encoded)
 
 
 def predict(model: SparseEncoder, pairs: Pairs, encoded: EncodedSentences) -> Predictions:

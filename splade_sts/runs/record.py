@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from splade_sts import layout, params
-from splade_sts.comparison.evidence import Comparison
-from splade_sts.evaluation.results import POSTING_BYTES
+from splade_sts.comparison.evidence import Comparison, RetrievalComparison
+from splade_sts.evaluation.results import MEASURES, POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
 from splade_sts.runs.public import public_params, scrub
@@ -63,7 +63,8 @@ class Record:
         metrics: every headline under the name of its stage and its own: `base.test.spearman`,
             `comparison.gain`, `controls.test.bm25`.
         details: numbers of the evidence that are no headlines, as far as it was asked for and is
-            there: `base.test.pearson`, `comparison.validation.gain`, `train.best_step`.
+            there: `base.test.pearson`, `comparison.validation.gain`, `train.best_step`,
+            `base.search.NAME.ndcg_at_10`, `comparison.test.mrr_at_10_gain_low`.
         training, validation: the points of the two curves.
         tags: what else is known: the resolved precision, DVC's hash of every output under data and
             models.
@@ -215,7 +216,28 @@ def _details(
         for name, value in bounds.items():
             key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
             found[key] = value
+        if one.retrieval is not None:
+            found |= _retrieval(one.retrieval, f"comparison.{split}.")
+    for name, searched in comparison.searches.items() if comparison else ():
+        for measure in MEASURES:
+            change = getattr(searched.retrieval, measure)
+            found[f"base.search.{name}.{measure}"] = change.base
+            found[f"finetuned.search.{name}.{measure}"] = change.finetuned
+        found[f"base.search.{name}.document_active_dims"] = searched.base_active_dims
+        found[f"finetuned.search.{name}.document_active_dims"] = searched.finetuned_active_dims
+        found |= _retrieval(searched.retrieval, f"comparison.search.{name}.")
     return {name: float(value) for name, value in found.items() if name not in without}
+
+
+def _retrieval(found: RetrievalComparison, prefix: str) -> dict[str, float]:
+    """The gains of a search with their intervals."""
+    gains = {name: getattr(found, name).gain for name in MEASURES}
+    return {
+        f"{prefix}{name}_{key}": value
+        for name, gain in gains.items()
+        if gain is not None
+        for key, value in (("gain", gain.value), ("gain_low", gain.low), ("gain_high", gain.high))
+    }
 
 
 def _hashes(lock: bytes) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from splade_sts import layout
-from splade_sts.evaluation.results import Evaluation
+from splade_sts.evaluation.results import Evaluation, QueryResults
 from splade_sts.files import read_json
 from splade_sts.model.encoder import load_encoder
 from tests.support.commands import ROOT, dvc, run, stages_run
@@ -59,7 +59,19 @@ def test_outputs(project, monkeypatch):
     kept = read_json(layout.evidence("train"))["validation"]
     assert kept == pytest.approx(vars(finetuned.splits["validation"].metrics), abs=1e-6)
     assert 0 < finetuned.splits["validation"].retrieval.mrr_at_10 <= 1
-    assert finetuned.splits["test"].retrieval is None
+    assert finetuned.splits["test"].retrieval is None  # it holds no paraphrases
+    assert comparison["splits"]["test"]["retrieval"] is None
+    for path, found in (
+        (
+            layout.paraphrase_queries("finetuned", "validation"),
+            comparison["splits"]["validation"]["retrieval"],
+        ),
+        (layout.search_queries("finetuned", "mine"), comparison["searches"]["mine"]["retrieval"]),
+    ):
+        queries = QueryResults.read(path)
+        assert found["mrr_at_10"]["finetuned"] == pytest.approx(queries.mrr_at_10.mean())
+        assert found["queries"] == len(queries.query)
+    assert comparison["searches"]["mine"]["retrieval"]["ndcg_at_10"]["gain"]["low"] < 1
     assert read_json(layout.PROVENANCE)["splits"]["train"]["rows"] == 32
     assert read_json(layout.metrics("data"))["shared_pairs"]["train_validation"] == 8
     assert not list(Path("models").rglob("README.md"))

@@ -13,10 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from splade_sts.layout import PROVENANCE, raw
+from splade_sts.known import NANO_BEIR
+from splade_sts.layout import PROVENANCE, SEARCH_ORIGINS, SEARCHES, raw
 from splade_sts.model.splade import load_splade
 from tests.support.hub_downloads import Downloads, environment, write_project
 from tests.support.hub_server import REVISION, Fault, HubServer
+from tests.support.projects import set_params
+from tests.support.searches import write_nano_beir
 
 LOAD_MODEL = """
 import sys
@@ -111,6 +114,63 @@ def test_data_set(downloads, data, pairs):
     write_project(work, name)
     again = offline(work, downloads, "-m", "stages.download")
     assert again.returncode == 0, again.stderr
+
+
+NANO = {"evaluate__retrieval_set": "NanoNQ", "evaluate__retrieval_revision": REVISION}
+
+
+@pytest.fixture
+def nano(tmp_path) -> Path:
+    """The repository of NanoBEIR, with two sets."""
+    write_nano_beir(tmp_path / "nano", ("NanoMSMARCO", "NanoNQ"))
+    return tmp_path / "nano"
+
+
+def test_a_set_of_nanobeir(downloads, data, nano):
+    """Its three tables arrive with the revision; a second time the cache is enough. A set or a
+    revision that is not there is named, and nothing is written.
+    """
+    downloads.hub.repositories["datasets", NANO_BEIR] = nano
+    name, work = downloads.serve("datasets", data)
+    for change, said in (
+        ({"evaluate__retrieval_set": "NanoFEVER"}, "has no split NanoFEVER; it has NanoMSMARCO"),
+        ({"evaluate__retrieval_revision": "gone"}, "set evaluate.retrieval_revision to one"),
+    ):
+        refused = downloads.fetch(name, work, **{**NANO, **change})
+        assert refused.status == 1
+        assert said in refused.stderr[refused.stderr.index("error: evaluate.retrieval_set") :]
+        assert not (work / SEARCHES.parent).exists()
+    done = downloads.fetch(name, work, **NANO)
+    assert done.status == 0, done.stderr
+    assert "NanoNQ: 2 queries and 2 documents from sentence-transformers/NanoBEIR-en" in done.stdout
+    origin = json.loads((work / SEARCH_ORIGINS).read_text())["NanoNQ"]
+    assert (origin["source"], origin["revision"]) == (NANO_BEIR, REVISION)
+    corpus = pd.read_parquet(work / SEARCHES / "NanoNQ" / "corpus.parquet")
+    assert corpus["_id"].tolist() == ["d1", "d2"]
+    again = offline(work, downloads, "-m", "stages.download")
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("kind", ["configuration", "column"])
+def test_a_set_of_nanobeir_of_another_form(tmp_path, data, nano, kind):
+    """One message that names the parameter and what is missing; no output."""
+    if kind == "configuration":
+        readme = (nano / "README.md").read_text()
+        (nano / "README.md").write_text(readme.replace("config_name: qrels", "config_name: q"))
+        said = "BuilderConfig 'qrels' not found"
+    else:
+        for file in (nano / "queries").iterdir():
+            pd.read_parquet(file).rename(columns={"text": "query"}).to_parquet(file, index=False)
+        said = ": NanoNQ: queries has no column text; it has _id, query"
+    write_project(tmp_path, "org/pairs")
+    set_params(tmp_path, **NANO)
+    with HubServer({("datasets", "org/pairs"): data, ("datasets", NANO_BEIR): nano}) as hub:
+        done = run(tmp_path, hub.url, "-m", "stages.download")
+    assert done.returncode == 1
+    message = done.stderr[done.stderr.index("error: evaluate.retrieval_set") :]
+    assert said in message
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / raw("train").parent).exists()
 
 
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.safetensors", "both"])

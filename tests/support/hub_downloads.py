@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from tests.support import tiny
 from tests.support.commands import ROOT
@@ -114,10 +115,13 @@ class Downloads:
         write_project(work, name)
         return name, work
 
-    def fetch(self, name: str, work: Path, revision: str = REVISION) -> Outcome:
-        """Download a repository: a data set with `stages.download`, of a model the files."""
+    def fetch(self, name: str, work: Path, revision: str = REVISION, **params: Any) -> Outcome:
+        """Download a repository: a data set with `stages.download`, of a model the files.
+
+        `params` are changes of the parameters, as `set_params` takes them.
+        """
         kind = next(kind for kind, known in self.hub.repositories if known == name)
-        set_params(work, data__revision=revision)
+        set_params(work, data__revision=revision, **params)
         self.hub.requests.clear()
         start = time.monotonic()
         self.process.stdin.write(f"{kind} {name} {revision} {work}\n")

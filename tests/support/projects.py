@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from splade_sts.data.pairs import Pairs
 from tests.support import tiny
 from tests.support.commands import ROOT, run
+from tests.support.searches import write_search
 
 # What a run leaves in Git: the tests' projects start without anybody's results.
 RESULTS = ("dvc.lock", "metrics/")
@@ -65,12 +66,14 @@ def write_data(folder: Path, pairs: Pairs) -> None:
 def make_project(folder: Path, bert: Path, pairs: Pairs, **changes: Any) -> None:
     """Write a committed copy of the project whose parameters are tests/support/params.yaml.
 
-    They name small CSV files of `pairs` and the encoder `bert`; `changes` are further ones, as
-    `set_params` takes them. Nothing has run yet.
+    They name small CSV files of `pairs`, a set to search in and the encoder `bert`; `changes` are
+    further ones, as `set_params` takes them. Nothing has run yet.
     """
     copy_files(folder)
-    write_params(folder, base_model__source=str(bert), **changes)
+    own = {"base_model__source": str(bert), "evaluate__retrieval_set": "mine"}
+    write_params(folder, **{**own, **changes})
     write_data(folder / "data" / "own", pairs)
+    write_search(folder / "data" / "own" / "mine", pairs)
     run(["git", "init", "-q"], folder)
     commit(folder, "start")
 

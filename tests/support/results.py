@@ -14,7 +14,14 @@ from splade_sts.controls.lexical import overlap
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.data.provenance import Provenance
-from splade_sts.evaluation.results import Cost, Metrics, Predictions, Retrieval, SplitEvaluation
+from splade_sts.evaluation.results import (
+    Cost,
+    Metrics,
+    Predictions,
+    QueryResults,
+    Retrieval,
+    SplitEvaluation,
+)
 from splade_sts.report.setting import Setting
 from splade_sts.training.curves import TrainingPoint, ValidationPoint
 
@@ -62,20 +69,34 @@ def evaluation(found: Predictions, retrieval: Retrieval | None = None) -> SplitE
     return SplitEvaluation(len(found.pairs), metrics, Cost(dims / 100, 8 * dims), retrieval)
 
 
-def split_results(
-    base: Predictions, finetuned: Predictions, retrieval: tuple[Retrieval, Retrieval] | None = None
-) -> SplitResults:
-    """The two models' predictions for a split with what belongs to them; word overlap is the only
-    control.
+def queries(mrr: NDArray[np.float64], groups: int | None = None) -> QueryResults:
+    """Queries with these reciprocal ranks, the same nDCG and full recall, in groups of consecutive
+    queries, as many as there are queries unless given.
     """
-    searched = retrieval or (None, None)
+    size = len(mrr)
+    group = np.arange(size) * (groups or size) // size
+    return QueryResults([f"q{number}" for number in range(size)], group, mrr, mrr, np.ones(size))
+
+
+def split_results(
+    base: Predictions,
+    finetuned: Predictions,
+    searched: tuple[QueryResults | None, QueryResults | None] = (None, None),
+    documents: int = 20,
+) -> SplitResults:
+    """The two models' predictions for a split with what belongs to them, and what the queries of a
+    search found; word overlap is the only control.
+    """
+    means = [found and Retrieval.of(found, documents) for found in searched]
     return SplitResults(
         pairs=base.pairs,
         base=base,
         finetuned=finetuned,
-        base_evaluation=evaluation(base, searched[0]),
-        finetuned_evaluation=evaluation(finetuned, searched[1]),
+        base_evaluation=evaluation(base, means[0]),
+        finetuned_evaluation=evaluation(finetuned, means[1]),
         controls=ControlScores(base.pairs, {"jaccard": overlap(base.pairs)}),
+        base_queries=searched[0],
+        finetuned_queries=searched[1],
     )
 
 

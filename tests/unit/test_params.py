@@ -280,6 +280,35 @@ def test_flatten():
     assert flat == {"a.b": 1, "a.c.d": [2], "e": None}
 
 
+@pytest.mark.parametrize(
+    ("named", "sets"),
+    [(None, ()), ("NanoNQ", ("NanoNQ",)), (["NanoNQ", "mine"], ("NanoNQ", "mine")), ([], ())],
+)
+def test_sets_to_search_in(named, sets):
+    """None, one by its name, or several."""
+    found = params.parse(content(evaluate__retrieval_set=named))
+    assert found.evaluate.retrieval_sets == sets
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"evaluate__retrieval_set": ["a", "b", "a"]}, "retrieval_set names a twice"),
+        ({"evaluate__retrieval_set": "../up"}, "evaluate.retrieval_set: found '../up'"),
+        ({"evaluate__retrieval_set": "provenance.json"}, "found 'provenance.json'"),
+        ({"evaluate__retrieval_set": 5}, "evaluate.retrieval_set: found 5"),
+        (
+            {"offline": True, "evaluate__retrieval_set": ["mine", "NanoNQ"]},
+            "retrieval_set names NanoNQ, which come from the Hub, and offline is true",
+        ),
+    ],
+)
+def test_no_sets_to_search_in(changes, said):
+    """Twice, no name, of another type, or of the network although that is not to be asked."""
+    with pytest.raises(UserError, match=said):
+        params.parse(content(**changes))
+
+
 def test_offline_is_one_key():
     """It takes the place of sources that need the network, with what belongs to them; what else is
     set stays.

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splade_sts.comparison.compare import compare
-from splade_sts.evaluation.results import Retrieval
+from splade_sts.comparison.compare import SearchResults, compare
+from splade_sts.data.search import SearchOrigin
+from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
 from splade_sts.report.sections import Section, sections
 from tests.support.results import (
@@ -17,28 +18,37 @@ from tests.support.results import (
     NOTHING,
     SEEN,
     comparison_of,
+    queries,
     repeated,
     split_results,
     two_genres,
 )
 
-SEARCHED = Retrieval(5, 20, mrr_at_10=0.5, ndcg_at_10=0.6, recall_at_10=0.9)
+BETTER = queries(np.array([0.5, 1.0] * 20))
+WORSE = queries(np.array([0.5, 0.8] * 20))
+FEW = queries(np.array([1.0, 0.5]))
+
+
+def search_results() -> SearchResults:
+    """A set of two queries, searched with both models."""
+    found = [SearchEvaluation(Retrieval.of(FEW, 9), 3.0, dims) for dims in (30.0, 40.0)]
+    return SearchResults(SearchOrigin("a/b", "e" * 40, 2, 9, {}), *found, FEW, FEW)
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Section]:
     """All sections by title, of a comparison that has everything."""
     results = two_genres()
-    searched = split_results(
-        results.base, results.finetuned, (SEARCHED, replace(SEARCHED, mrr_at_10=0.4))
-    )
+    searched = split_results(results.base, results.finetuned, (BETTER, WORSE))
     results = replace(
         results,
         base_evaluation=searched.base_evaluation,
         finetuned_evaluation=searched.finetuned_evaluation,
+        base_queries=BETTER,
+        finetuned_queries=WORSE,
     )
-    all_sections = sections(compare({"test": results}, SEEN, BOOTSTRAP))
-    return {section.title: section for section in all_sections}
+    compared = compare({"test": results}, SEEN, BOOTSTRAP, {"Nano": search_results()}, margin=0.05)
+    return {section.title: section for section in sections(compared)}
 
 
 def test_each_question_has_its_table(found):
@@ -122,16 +132,46 @@ def test_slices_have_the_digits_of_their_intervals(found):
 
 
 def test_retrieval(found):
-    """Before, after and the change, and how large the search was."""
+    """Before, after and the change with its interval, what the margin says of it, and how large the
+    search was; no interval of two queries.
+    """
     retrieval = found["Did it stay a retriever?"]
-    assert ["test", "MRR@10", "0.5000", "0.4000", "-0.1000"] in retrieval.rows
-    assert retrieval.reading.startswith("5 sentences search ")
-    assert "among 20 sentences" in retrieval.reading
+    rows = {(row[0], row[1]): row[2:] for row in retrieval.rows}
+    mrr = rows["test, paraphrases", "MRR@10"]
+    assert mrr[:3] == ["0.7500", "0.6500", "-0.1000"]
+    assert mrr[4] == "no"
+    low, high = map(float, mrr[3].split(" to "))
+    assert -0.15 < low < -0.1 < high <= -0.05
+    assert rows["test, paraphrases", "recall@10"][2:] == ["+0.0000", "+0.0000 to +0.0000 †", ""]
+    assert rows["Nano", "nDCG@10"] == ["0.7500", "0.7500", "+0.0000", "–", ""]
+    assert retrieval.columns[-1] == "loses less than 0.05"
+    assert "test, paraphrases: 40 queries in 40 groups, 20 documents" in retrieval.reading
+    assert f"Nano (a/b at {'e' * 40}) has 30.0 active dims with base and 40.0" in retrieval.reading
+
+
+@pytest.mark.parametrize(("margin", "said"), [(0.2, "yes"), (0.1, "open"), (0.05, "no")])
+def test_what_the_margin_says(margin, said):
+    """Of a loss of 0.1: less than the margin, as much, more."""
+    results = split_results(repeated(BASE), repeated(FINETUNED), (BETTER, WORSE))
+    compared = compare({"test": results}, NOTHING, BOOTSTRAP, margin=margin)
+    assert compared.splits["test"].retrieval.mrr_at_10.not_inferior is (said == "yes")
+    rows = next(s for s in sections(compared) if s.title == "Did it stay a retriever?").rows
+    assert [row[-1] for row in rows] == [said, said, ""]
+
+
+def test_no_margin():
+    """No such statement, and no column for it."""
+    results = split_results(repeated(BASE), repeated(FINETUNED), (BETTER, WORSE))
+    compared = compare({"test": results}, NOTHING, BOOTSTRAP)
+    section = next(s for s in sections(compared) if s.title == "Did it stay a retriever?")
+    assert section.columns[-1] == "95 % interval"
+    assert "margin" not in section.reading
+    assert {len(row) for row in section.rows} == {6}
 
 
 def test_no_retrieval_in_one_evaluation():
     """Nothing is compared with nothing; a control that says nothing has no table either."""
-    results = split_results(repeated(BASE), repeated(FINETUNED), (SEARCHED, None))
+    results = split_results(repeated(BASE), repeated(FINETUNED), (BETTER, None))
     titles = [found.title for found in sections(compare({"test": results}, NOTHING, BOOTSTRAP))]
     assert titles == ["Numbers", "Without what training has seen"]
 

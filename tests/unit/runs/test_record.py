@@ -5,10 +5,11 @@ import pytest
 
 from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.files import write_json
+from splade_sts.files import read_json, write_json
 from splade_sts.runs.identity import training_id
 from splade_sts.runs.record import CACHED, Record, collect, not_in_cache
 from splade_sts.runs.source import RunFiles
+from splade_sts.tracking.view import metric_name
 from tests.support.projects import set_params
 from tests.support.records import FOLDER_MD5, SOURCE, TRAINING, VALIDATION, write_run
 
@@ -66,6 +67,33 @@ def test_what_a_record_holds(run_folder: Path) -> None:
         "evidence/comparison.json",
         "reports/comparison.html",
     } <= {*record.artifacts}
+
+
+def test_searches_are_details(run_folder: Path) -> None:
+    """Both models' measures of a set, and the gains of every search that has intervals."""
+    bounds = {"low": -0.1, "high": 0.3, "percentile_low": -0.1, "percentile_high": 0.3}
+    gain = {"value": 0.1, **bounds, "method": "bca", "error": 0.001}
+    change = {"base": 0.5, "finetuned": 0.6, "gain": gain, "not_inferior": False}
+    found = dict.fromkeys(("mrr_at_10", "ndcg_at_10"), change)
+    recall = {**change, "gain": None, "not_inferior": None}
+    search = {"queries": 9, "documents": 20, "groups": 9, **found, "recall_at_10": recall}
+    path = run_folder / layout.evidence("comparison")
+    content = read_json(path)
+    content["splits"]["test"]["retrieval"] = search
+    dims = {"base_active_dims": 30.0, "finetuned_active_dims": 40.0}
+    mine = {"source": "mine", "revision": None, **dims, "retrieval": search}
+    write_json(path, {**content, "searches": {"mine": mine}})
+    details = read(run_folder).details
+    expected = {
+        "base.search.mine.recall_at_10": 0.5,
+        "finetuned.search.mine.ndcg_at_10": 0.6,
+        "finetuned.search.mine.document_active_dims": 40.0,
+        "comparison.search.mine.mrr_at_10_gain_low": -0.1,
+        "comparison.test.ndcg_at_10_gain": 0.1,
+    }
+    assert {name: details.get(name) for name in expected} == expected
+    assert "comparison.test.recall_at_10_gain" not in details
+    assert metric_name("base.search.mine.recall_at_10") == "search/base_mine_recall_at_10"
 
 
 def test_no_folder_of_the_machine_is_recorded(run_folder: Path) -> None:

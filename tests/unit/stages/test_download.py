@@ -10,10 +10,12 @@ import pytest
 
 from splade_sts import layout
 from splade_sts.data.provenance import Provenance
+from splade_sts.data.search import Search, SearchOrigin, read_origins
 from splade_sts.errors import UserError
 from stages import download
 from tests.support.commands import ROOT
 from tests.support.projects import write_params
+from tests.support.searches import write_beir
 
 TABLE = pd.DataFrame([{"sentence1": "a", "sentence2": "b", "score": "2.50"}] * 2)
 CSV = TABLE.to_csv(index=False).encode()
@@ -31,7 +33,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def written() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in layout.RAW.iterdir()}
+    return {
+        str(path.relative_to(layout.RAW)): path.read_bytes()
+        for path in layout.RAW.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,8 @@ def test_what_was_there_is_kept(folder):
     (folder / "data/own/test.csv").write_bytes(CSV)
     download.main()
     before = written()
-    assert set(before) == {"train.parquet", "validation.parquet", "test.parquet", "provenance.json"}
+    tables = {"train.parquet", "validation.parquet", "test.parquet"}
+    assert set(before) == {*tables, "provenance.json", "retrieval/provenance.json"}
     assert json.loads(before["provenance.json"])["splits"]["test"]["rows"] == 2
     (folder / "data/own/test.csv").unlink()
     with pytest.raises(UserError):
@@ -110,3 +117,26 @@ def test_a_name_that_is_no_text(folder):
     (folder / "data/own/test-\x1b[2J\udcff.csv").write_bytes(CSV)
     download.main()
     assert Provenance.read().splits["test"].file == "test-\\x1b[2J\\udcff.csv"
+
+
+def test_a_folder_to_search_in(folder):
+    """It lies below data.path; its tables stand beside the rows, with how many there are."""
+    (folder / "data/own/test.csv").write_bytes(CSV)
+    write_beir(folder / "data/own/mine")
+    write_params(folder, evaluate__retrieval_set=["mine"])
+    download.main()
+    assert [*Search.read("mine").queries] == ["q1", "q2"]
+    origin = SearchOrigin("mine", None, 2, 3, {"queries": 1, "documents": 1})
+    assert read_origins() == {"mine": origin}
+
+
+def test_a_name_that_is_no_set(folder):
+    """Before anything is read: all names are listed, and nothing is left."""
+    write_params(folder, evaluate__retrieval_set="NanoMSMACRO")
+    with pytest.raises(UserError) as error:
+        download.main()
+    assert "NanoMSMACRO is no set of NanoBEIR, and data/own/NanoMSMACRO is no folder" in str(
+        error.value
+    )
+    assert "NanoMSMARCO, NanoNFCorpus" in str(error.value)
+    assert not layout.RAW.exists()
