@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.common import ROOT, first, in_process, read_pairs, report, train_settings
 from splade_sts import layout
-from splade_sts.training.environment import CHANGE_BYTES
+from splade_sts.errors import UserError
 
 PRECISIONS = ("fp32", "bf16")
 REPEATS = 1  # without a variable
@@ -33,6 +33,7 @@ TRIED = (
     ("MKL_NUM_STRIPES", "1"),
     ("MKL_NUM_THREADS", "1"),
     ("OMP_DYNAMIC", "TRUE"),
+    ("OMP_MAX_ACTIVE_LEVELS", "0"),
     ("OMP_PROC_BIND", "TRUE"),
     ("OMP_SCHEDULE", "dynamic,1"),
     ("OMP_THREAD_LIMIT", "1"),
@@ -70,11 +71,14 @@ def digests(workspace: Path, steps: int) -> dict[str, Any]:
 
 
 def with_variable(name: str, value: str, job: dict[str, Any]) -> dict[str, Any]:
-    """`digests` in a process that has the variable from its start."""
+    """`digests` in a process that has the variable from its start; no values if it is refused."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
         return in_process(digests, **job)
+    except UserError as error:
+        print(error)
+        return dict.fromkeys((*PRECISIONS, "threads"))
     finally:
         del os.environ[name]
         if before is not None:
@@ -98,9 +102,9 @@ def main() -> None:
         row: dict[str, Any] = {"variable": name or "none", "value": value}
         for precision in PRECISIONS:
             same = found[precision] == without[precision]
-            row[precision] = "same" if same else "other bytes"
+            refused = found[precision] is None
+            row[precision] = "refused" if refused else "same" if same else "other bytes"
         row["threads"] = found["threads"]
-        row["in the fingerprint"] = name in CHANGE_BYTES
         rows.append(row)
         print(row, flush=True)
     report("environment", rows, arguments.results)

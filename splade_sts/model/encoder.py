@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import reprlib
 import warnings
 from collections.abc import Callable
@@ -53,6 +54,32 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def check_threads() -> None:
+    """Refuse settings of OpenMP with which PyTorch computes wrong numbers.
+
+    Where OpenMP gives fewer threads than PyTorch counts on, products in bfloat16 on a CPU come out
+    wrong, without an error: rows of the result stay 0 (seen with torch 2.13). The evaluation in
+    float32 has such products too, in its screen.
+
+    Raises:
+        UserError: names the environment variable.
+    """
+    threads = torch.get_num_threads()
+    limit = os.environ.get("OMP_THREAD_LIMIT", "").strip()
+    takes_away = {
+        "OMP_DYNAMIC": os.environ.get("OMP_DYNAMIC", "").strip().lower() == "true",
+        "OMP_MAX_ACTIVE_LEVELS": os.environ.get("OMP_MAX_ACTIVE_LEVELS", "").strip() == "0",
+        "OMP_THREAD_LIMIT": limit.isdecimal() and int(limit) < threads,
+    }
+    for name, does in takes_away.items():
+        if does and threads > 1:
+            raise UserError(
+                f"{name} is {os.environ[name]!r} in the environment: OpenMP may give fewer than "
+                f"the {threads} threads that PyTorch counts on, and products in bfloat16 then come "
+                f"out wrong. Unset {name}; OMP_NUM_THREADS says how many threads to take"
+            )
+
+
 def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder:
     """Load the SPLADE model in `folder` in float32.
 
@@ -64,10 +91,11 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
         device: where the model goes; None for the best that there is.
 
     Raises:
-        UserError: the folder asks for code or for files elsewhere, its weights do not fit, or it is
-            no transformer with a masked-language-model head and SpladePooling.
+        UserError: as `check_threads`; the folder asks for code or for files elsewhere, its weights
+            do not fit, or it is no transformer with a masked-language-model head and SpladePooling.
     """
     quiet()
+    check_threads()
     config = read_config(folder)
     _check_type(folder, "SparseEncoder")
     try:
@@ -109,10 +137,11 @@ def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransfo
         device: where the model goes; None for the best that there is.
 
     Raises:
-        UserError: the folder asks for code or for files elsewhere, its weights do not fit, or it is
-            no transformer with pooling over its tokens.
+        UserError: as `check_threads`; the folder asks for code or for files elsewhere, its weights
+            do not fit, or it is no transformer with pooling over its tokens.
     """
     quiet()
+    check_threads()
     config = read_config(folder)
     _check_type(folder, "SentenceTransformer")
     # sentence-transformers takes the encoder alone of a model that has a decoder too.
@@ -153,9 +182,11 @@ def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
     The head is random where the folder has none. The decoder is the word embedding matrix.
 
     Raises:
-        UserError: the folder asks for code or for files elsewhere, or its weights do not fit.
+        UserError: as `check_threads`; the folder asks for code or for files elsewhere, or its
+            weights do not fit.
     """
     quiet()
+    check_threads()
     read_config(folder)
     home = transformer_folder(folder)
     try:

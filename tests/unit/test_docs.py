@@ -1,7 +1,8 @@
 """Numbers of docs/results.md and docs/performance.md stand in files that their sections name.
 
 Which numbers are read, and the convention in words: CONTRIBUTING.md, "Numbers in documents". The
-table of the fuzzer's figures in docs/reliability.md is that of its file.
+table of the fuzzer's figures in docs/reliability.md is that of its file, and so is that of
+environment variables in docs/reproducibility.md.
 """
 
 import json
@@ -195,6 +196,19 @@ def test_the_table_of_the_fuzzer_is_that_of_its_file() -> None:
         assert f"\n| {' | '.join(cells)} |\n" in text
     assert not names, "without figures"
     assert f"\nSeed {content['seed']};" in text
+
+
+def test_the_table_of_environment_variables_is_that_of_its_file() -> None:
+    path = ROOT / "docs/results/reproducibility/environment.json"
+    text = (ROOT / "docs/reproducibility.md").read_text(encoding="utf-8")
+    table = text.partition("## Environment variables")[2]
+    shown = re.findall(r"^\| `(\w+)=(.+?)` \| (.+?) \| (.+?) \|$", table, re.MULTILINE)
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert shown == [
+        (row["variable"], row["value"], row["fp32"], row["bf16"])
+        for row in rows
+        if row["variable"] != "none"
+    ]
 
 
 @pytest.fixture

@@ -115,6 +115,33 @@ def test_settings_that_would_change_every_vector(splade, dense, what):
             load(folder)
 
 
+FEWER_THREADS = {"OMP_DYNAMIC": "True", "OMP_MAX_ACTIVE_LEVELS": "0", "OMP_THREAD_LIMIT": "1"}
+
+
+@pytest.mark.parametrize("name", FEWER_THREADS)
+def test_fewer_threads_than_pytorch_counts_on(splade, dense, monkeypatch, name):
+    """Products in bfloat16 would be wrong, silently; with one thread there are none to lose."""
+    monkeypatch.setenv(name, FEWER_THREADS[name])
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        for folder, load in ((splade, load_encoder), (dense, load_dense), (splade, load_bert)):
+            if threads == 1:
+                load(folder)
+            else:
+                with pytest.raises(UserError, match=f"^{name} is .* the 2 threads"):
+                    load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OMP_DYNAMIC", "false"), ("OMP_MAX_ACTIVE_LEVELS", "1"), ("OMP_THREAD_LIMIT", "2")],
+)
+def test_threads_that_are_left(splade, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    load_encoder(splade)
+
+
 def test_settings_that_are_ours(splade, dense):
     """Similarity, prompts and the type of numbers, whatever the folder says."""
     for folder, load in ((splade, load_encoder), (dense, load_dense)):

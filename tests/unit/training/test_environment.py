@@ -1,5 +1,6 @@
 """What a training runs on."""
 
+import json
 import os
 
 import pytest
@@ -21,6 +22,7 @@ from splade_sts.training.environment import (
     resolve_precision,
 )
 from splade_sts.training.finetune import build_arguments, finetune
+from tests.support.commands import ROOT
 from tests.support.tiny import train_params
 
 
@@ -137,3 +139,19 @@ def test_what_changes_bytes_belongs_to_a_training(monkeypatch):
     assert bytes_settings() == {}
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     assert bytes_settings() == {"environment.MKL_CBWR": "COMPATIBLE"}
+
+
+def test_what_changed_bytes_in_a_trial_belongs_to_a_training():
+    """Whatever `benchmarks/environment.py` saw to change them with the same number of threads,
+    which is in the fingerprint itself.
+    """
+    content = json.loads((ROOT / "docs/results/reproducibility/environment.json").read_text())
+    first, *tried = content["rows"]
+    assert (first["variable"], first["fp32"], first["bf16"]) == ("none", "same", "same")
+    changed = {
+        row["variable"]
+        for row in tried
+        if "other bytes" in (row["fp32"], row["bf16"]) and row["threads"] == first["threads"]
+    }
+    assert "MKL_CBWR" in changed
+    assert changed <= set(CHANGE_BYTES)
