@@ -40,6 +40,7 @@ def main() -> None:
                 settings.train,
                 folder,
                 on_point=live.point,
+                min_sparsity_ratio=settings.evaluate.min_sparsity_ratio,
             )
             write(result)
             live.finish(training_id(), time.monotonic() - started)

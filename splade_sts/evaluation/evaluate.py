@@ -13,7 +13,13 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.evaluation.correlation import PairEvaluator, metrics_of
 from splade_sts.evaluation.cost import cost
 from splade_sts.evaluation.encoded import EncodedSentences
-from splade_sts.evaluation.health import check_collapse, check_explosion, check_finite
+from splade_sts.evaluation.health import (
+    LOWER,
+    check_collapse,
+    check_explosion,
+    check_health,
+    health_of,
+)
 from splade_sts.evaluation.results import Predictions, QueryResults, SplitEvaluation
 from splade_sts.evaluation.retrieval import search_paraphrases
 from splade_sts.evaluation.terms import shared_terms
@@ -46,15 +52,16 @@ def evaluate_split(
         params: batch size, precision and limits.
 
     Raises:
-        UserError: the model has collapsed (no active dimensions, or scores that do not vary) or
-            exploded (non-finite values, or a sparsity ratio below `params.min_sparsity_ratio`).
+        UserError: the model has collapsed (hardly any active dimensions, vectors that are almost
+            the same, or scores that do not vary) or exploded (non-finite values, or a sparsity
+            ratio below `params.min_sparsity_ratio`).
     """
     evaluator = PairEvaluator(pairs, split, params.batch_size, show_progress_bar=True)
     bf16 = params.precision == "bf16"
     with fused(model), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
         metrics = metrics_of(evaluator(model), split)
     encoded = evaluator.encoded
-    check_finite(encoded.vectors, split)
+    check_health(health_of(encoded), split, f"{LOWER}, or take another base model")
     check_collapse(metrics, split)
     check_explosion(metrics, split, params.min_sparsity_ratio)
     retrieval, queries = search_paraphrases(model, pairs, encoded) or (None, None)

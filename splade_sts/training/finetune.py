@@ -20,12 +20,13 @@ from sentence_transformers.sparse_encoder.losses import (
 from transformers import PrinterCallback
 
 from splade_sts.data.pairs import Pairs
-from splade_sts.evaluation.health import check_collapse
+from splade_sts.evaluation.health import Health, check_collapse
 from splade_sts.evaluation.results import Metrics
 from splade_sts.model.head.swap import fused
 from splade_sts.params import TrainParams
 from splade_sts.training import checkpoints as stored
 from splade_sts.training.callbacks import ProgressBar, StepCallback
+from splade_sts.training.collapse import noticing_collapse
 from splade_sts.training.curves import OnPoint, Point, TrainingPoint, ValidationPoint
 from splade_sts.training.environment import (
     MIXED_PRECISIONS,
@@ -36,6 +37,7 @@ from splade_sts.training.environment import (
     resolve_precision,
 )
 from splade_sts.training.memory import saving_memory
+from splade_sts.training.preflight import preflight
 from splade_sts.training.selection import LOGGED_FITNESS, SPLIT, Validation, check_reached
 from splade_sts.training.sparsity import SparsityController
 from splade_sts.training.trainer import RecordingTrainer, trainer_state
@@ -58,6 +60,7 @@ class TrainingResult:
         steps: steps taken.
         best_step: the step of the best validation.
         validation: the metrics of that validation.
+        base: what was seen of the base model before the training.
     """
 
     model: SparseEncoder
@@ -67,6 +70,7 @@ class TrainingResult:
     steps: int
     best_step: int
     validation: Metrics
+    base: Health
 
     def evidence(self) -> dict[str, Any]:
         """All of it that no other file holds."""
@@ -75,6 +79,7 @@ class TrainingResult:
             "steps": self.steps,
             "best_step": self.best_step,
             "validation": asdict(self.validation),
+            "base": asdict(self.base),
         }
 
 
@@ -89,6 +94,7 @@ def finetune(
     params: TrainParams,
     checkpoints: Path,
     on_point: OnPoint = _ignore,
+    min_sparsity_ratio: float = 0.0,
 ) -> TrainingResult:
     """Fine-tune `model` and give it the weights of the best validation Spearman.
 
@@ -105,15 +111,18 @@ def finetune(
         checkpoints: the folder where checkpoints of this very training lie and are kept; the last
             whole one is resumed from, and the result is the same, byte for byte on a CPU.
         on_point: called with each point of the two curves, in a resumed training from its start.
+        min_sparsity_ratio: below it the base model counts as exploded; 0 lets every one pass.
 
     Raises:
-        UserError: training diverged or the model collapsed, it did not reach the wanted active
-            dims, the precision cannot be had, there are several processes or GPUs, or a checkpoint
-            cannot be written.
+        UserError: the base model has collapsed or exploded, training diverged or the model
+            collapsed in it, it did not reach the wanted active dims, the precision cannot be had,
+            there are several processes or GPUs, or a checkpoint cannot be written.
     """
     check_one_process()
     check_one_gpu()
     precision = resolve_precision(params.precision)
+    base = preflight(model, train.sentences, params.eval_batch_size, min_sparsity_ratio)
+    print(f"models/base: {base}", flush=True)
     with own_settings(), closing(ProgressBar()) as bar:
         arguments = build_arguments(params, precision, checkpoints)
         trainer = build_trainer(model, train, validation, params, arguments, bar, on_point)
@@ -127,6 +136,7 @@ def finetune(
         trainer.state.global_step,
         best_step,
         metrics,
+        base,
     )
 
 
@@ -226,7 +236,8 @@ def run(trainer: RecordingTrainer, checkpoint: Path | None) -> None:
     """Train to the last step, from `checkpoint` where there is one."""
     if checkpoint:
         print(f"resuming from {checkpoint}", flush=True)
-    with fused(trainer.model), saving_memory(trainer.model):
+    model = trainer.model
+    with fused(model), saving_memory(model), noticing_collapse(model, trainer):
         trainer.train_from(checkpoint)
 
 

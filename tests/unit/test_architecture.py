@@ -146,7 +146,10 @@ def test_no_excuse_is_left_over() -> None:
 
 # Parameters, or sections, that the code of a stage reads without the stage depending on them.
 NO_DEPENDENCY: dict[str, dict[str, str]] = {
-    "train": {"train.checkpoint_steps": "says how often to save; no result depends on it"},
+    "train": {
+        "train.checkpoint_steps": "says how often to save; no result depends on it",
+        "evaluate.min_sparsity_ratio": "refuses a base model; no result depends on it",
+    },
     "track": {"train.checkpoint_steps": "the same"},
     "controls": {"compare": "read by Bootstrap.of, beside the correlation that this stage takes"},
 }

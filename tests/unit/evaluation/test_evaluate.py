@@ -110,6 +110,15 @@ def test_a_collapsed_model_fails(tiny_splade, pairs):
         evaluate_split(model, pairs, "test", settings())
 
 
+def test_a_model_that_tells_no_sentences_apart_fails(tiny_splade, pairs):
+    """A real model whose vectors have the same few entries, and little else: the scores vary."""
+    model = load_encoder(tiny_splade)
+    with torch.no_grad():
+        model[0].model.cls.predictions.decoder.bias[:10] = 100
+    with pytest.raises(UserError, match=r"^test: .*cosine of different sentences is 0\.9.*another"):
+        evaluate_split(model, pairs, "test", settings())
+
+
 def test_an_exploded_model_fails(tiny_splade, pairs):
     """Below the wanted sparsity ratio."""
     with pytest.raises(UserError, match=r"exploded.*evaluate.min_sparsity_ratio 0.99"):
