@@ -111,6 +111,12 @@ def health_of(encoded: EncodedSentences) -> Health:
     return sum(others, start=first).health()
 
 
+def check_finite(vectors: Tensor, where: str) -> None:
+    """Raise `UserError` where a sparse tensor of vectors holds values that are not finite."""
+    if not vectors.values().isfinite().all():
+        raise _not_finite(where, LOWER)
+
+
 def check_health(health: Health, where: str, remedy: str) -> None:
     """Check that a model tells sentences apart.
 
@@ -124,7 +130,7 @@ def check_health(health: Health, where: str, remedy: str) -> None:
             are almost the same.
     """
     if health.mean_cosine is not None and math.isnan(health.mean_cosine):
-        raise UserError(f"{where}: the embeddings hold non-finite values; {remedy}")
+        raise _not_finite(where, remedy)
     if health.active_dims < LEAST_ACTIVE_DIMS:
         raise _no_dimensions(where, health.active_dims, remedy)
     if health.mean_cosine is not None and health.mean_cosine > ALIKE:
@@ -163,6 +169,10 @@ def check_explosion(
             f"({found.active_dims:.0f} active dims) is below evaluate.min_sparsity_ratio "
             f"{min_sparsity_ratio}; {remedy}"
         )
+
+
+def _not_finite(where: str, remedy: str) -> UserError:
+    return UserError(f"{where}: the embeddings hold non-finite values; {remedy}")
 
 
 def _no_dimensions(where: str, active_dims: float, remedy: str) -> UserError:
