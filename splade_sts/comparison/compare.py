@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from splade_sts import layout
+from splade_sts.comparison.clusters import Clusters, cluster_of
 from splade_sts.comparison.evidence import (
     Change,
+    Clustered,
     Comparison,
     ControlResult,
     Part,
@@ -104,6 +106,7 @@ def compare_split(
         seen_minus_unseen=difference,
         controls=control_results(results.controls, found),
         slices=compare_slices(scored, results, bootstrap),
+        clustered=by_cluster(scored, results.pairs, bootstrap),
     )
 
 
@@ -170,6 +173,18 @@ def compare_slices(
             Slice(members.by, members.name, pairs, gain.get("pearson"), gain.get("spearman"))
         )
     return tuple(made)
+
+
+def by_cluster(scored: Sample, pairs: Pairs, bootstrap: Bootstrap) -> Clustered:
+    """All pairs, those that share sentences drawn together."""
+    cluster = cluster_of(pairs)
+    clusters = Clusters.of(cluster)
+    found = (
+        estimates(scored.gold, scored.predictions, GAIN, bootstrap, cluster)
+        if clusters.number > 1
+        else {}
+    )
+    return Clustered(clusters, part_of(len(scored), found))
 
 
 def control_results(

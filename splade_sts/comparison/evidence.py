@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from splade_sts.comparison.clusters import Clusters
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.statistics import Correlations, Estimate
@@ -57,6 +58,16 @@ class ControlResult:
 
 
 @dataclass(frozen=True)
+class Clustered:
+    """The whole split, with intervals from resampled clusters of pairs that share sentences; no
+    coefficients where all pairs are one cluster, or too alike.
+    """
+
+    clusters: Clusters
+    whole: Part
+
+
+@dataclass(frozen=True)
 class SplitComparison:
     """Everything that is said of one split.
 
@@ -70,6 +81,7 @@ class SplitComparison:
             has no coefficients.
         controls: each control whose scores vary.
         slices: by gold score, length, overlap and, where the data has it, genre.
+        clustered: the same as `whole`, with other intervals; None in evidence of earlier versions.
     """
 
     base: SplitEvaluation
@@ -82,6 +94,7 @@ class SplitComparison:
     seen_minus_unseen: Correlations | None
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
+    clustered: Clustered | None = None
 
     @property
     def pairs(self) -> int:

@@ -188,9 +188,9 @@ class ResampledCorrelations:
         )
 
 
-def counted(indices: NDArray[np.int64], pairs: int) -> Array:
-    """How often each of `pairs` pairs is drawn: (resamples, drawn) -> (resamples, pairs)."""
-    counts = np.stack([np.bincount(row, minlength=pairs) for row in indices])
+def counted(indices: NDArray[np.int64], units: int) -> Array:
+    """How often each of `units` units is drawn: (resamples, drawn) -> (resamples, units)."""
+    counts = np.stack([np.bincount(row, minlength=units) for row in indices])
     return counts.astype(np.float64)
 
 
@@ -210,18 +210,25 @@ def correlation(gold: Array, predicted: Array) -> dict[Coefficient, float] | Non
 
 
 def estimates(
-    gold: Array, predictions: Scores, differences: Differences, bootstrap: Bootstrap
+    gold: Array,
+    predictions: Scores,
+    differences: Differences,
+    bootstrap: Bootstrap,
+    cluster: NDArray[np.int64] | None = None,
 ) -> dict[str, Correlations]:
     """Correlations with gold, and differences between them, with paired bootstrap intervals.
 
     Pairs are drawn with replacement, each with its gold and all its predicted scores. The intervals
-    are `bca`'s.
+    are `bca`'s. With `cluster`, whole clusters are drawn instead, as many as there are (cluster
+    bootstrap: Field & Welsh 2007, "Bootstrapping clustered data"); a cluster moves the statistic by
+    what its pairs do together, which is exact to first order (infinitesimal jackknife).
 
     Args:
         gold: float (pairs,), finite.
         predictions: scores to correlate with gold, by name, each float (pairs,), finite.
         differences: differences of those correlations.
         bootstrap: the settings.
+        cluster: number of each pair's cluster, from 0 without gaps, (pairs,).
 
     Returns:
         What has intervals, by the name of the prediction or difference. Not there is what has none:
@@ -240,15 +247,17 @@ def estimates(
     kept = {name: scores for name, scores in predictions.items() if name in values}
     statistic = ResampledCorrelations(gold, kept, differences)
     points = [values[name][key] for key, name in statistic.names]
-    drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
     own = statistic.of_counts(np.ones((1, len(gold))))[:, 0]
-    made = bca(
-        points,
-        own,
-        np.concatenate(drawn, axis=1),
-        [influences(statistic.without_each())],
-        bootstrap,
-    )
+    moved = influences(statistic.without_each())
+    if cluster is None:
+        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
+    else:
+        size = int(cluster.max()) + 1
+        moved = np.stack([np.bincount(cluster, row, minlength=size) for row in moved])
+        drawn = [
+            statistic.of_counts(counts[:, cluster]) for (counts,) in resamples([size], bootstrap)
+        ]
+    made = bca(points, own, np.concatenate(drawn, axis=1), [moved], bootstrap)
     return _by_name(dict(zip(statistic.names, made, strict=True)))
 
 
@@ -357,16 +366,16 @@ def _by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correl
 
 
 def resamples(sizes: Sequence[int], bootstrap: Bootstrap) -> Iterator[list[Array]]:
-    """How often each pair is drawn, in batches of resamples: for each sample (resamples, pairs).
+    """How often each unit is drawn, in batches of resamples: for each sample (resamples, units).
 
-    The samples, of `sizes` pairs, are drawn from independently, and with replacement, as many pairs
-    as each has.
+    The samples, of `sizes` units (pairs or clusters), are drawn from independently, and with
+    replacement, as many units as each has.
     """
     generator = np.random.default_rng(bootstrap.seed)
     batch = max(1, min(BATCH, CELLS // max(sizes)))
     for start in range(0, bootstrap.resamples, batch):
         count = min(batch, bootstrap.resamples - start)
-        yield [counted(generator.integers(0, pairs, (count, pairs)), pairs) for pairs in sizes]
+        yield [counted(generator.integers(0, size, (count, size)), size) for size in sizes]
 
 
 def influences(without_each: Array) -> Array:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from splade_sts import layout
+from splade_sts.comparison.clusters import ENOUGH, Clusters
 from splade_sts.comparison.evidence import Change, Comparison, Part, SplitComparison
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
@@ -35,6 +36,7 @@ def sections(comparison: Comparison) -> list[Section]:
         numbers(comparison),
         against_words(comparison),
         without_seen(comparison),
+        shared_sentences(comparison),
         retrieval(comparison),
         *(
             slices(split, values, comparison.confidence)
@@ -174,6 +176,57 @@ def without_seen(comparison: Comparison) -> Section:
         ["split", "pairs are", "pairs", "base", "fine-tuned", "change", level],
         rows,
         labels=2,
+    )
+
+
+def shared_sentences(comparison: Comparison) -> Section:
+    """Intervals from resampled pairs beside those from resampled clusters of pairs that share
+    sentences; none of splits without such pairs.
+    """
+    level = names.percent(comparison.confidence)
+    rows, sizes = [], []
+    for split, values in comparison.splits.items():
+        found = values.clustered
+        if found is None or found.clusters.largest == 1:
+            continue
+        sizes.append(_clusters(split, values.pairs, found.clusters))
+        for coefficient in layout.COEFFICIENTS:
+            plain: Change = getattr(values, coefficient)
+            clustered: Change | None = getattr(found.whole, coefficient)
+            for name in ("base", "finetuned", "gain"):
+                sign = "+" if name == "gain" else ""
+                apart = (
+                    _estimate(getattr(clustered, name), sign)[1] if clustered is not None else "–"
+                )
+                label = f"{names.METRICS[coefficient]}, {names.MODELS.get(name, 'change')}"
+                rows.append([split, label, *_estimate(getattr(plain, name), sign), apart])
+    return Section(
+        "Pairs that share sentences",
+        "Pairs with a sentence in common are not independent, and neither are pairs that a chain "
+        "of such pairs connects. The last column resamples these clusters as a whole (cluster "
+        f"bootstrap). Where it is wider, the other one is too narrow. {' '.join(sizes)}",
+        [
+            "split",
+            "what",
+            "value",
+            f"{level} interval, pairs drawn",
+            f"{level} interval, clusters drawn",
+        ],
+        rows,
+        labels=2,
+    )
+
+
+def _clusters(split: str, pairs: int, found: Clusters) -> str:
+    size = (
+        f"{split}: {pairs} pairs in {found.number} clusters, the largest of {found.largest} pairs; "
+        f"they count like {found.effective:.0f} clusters of equal size."
+    )
+    if found.enough:
+        return size
+    return (
+        f"{size} That is fewer than {ENOUGH}: do not trust this split's intervals from clusters; "
+        "they may be far too narrow."
     )
 
 

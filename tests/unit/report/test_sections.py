@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splade_sts.comparison.compare import compare
+from splade_sts.comparison.compare import SplitResults, compare
+from splade_sts.comparison.evidence import Comparison
 from splade_sts.evaluation.results import Retrieval
 from splade_sts.report import names
-from splade_sts.report.sections import Section, sections
+from splade_sts.report.sections import Section, sections, shared_sentences
 from tests.support.results import (
     BASE,
     BOOTSTRAP,
@@ -104,6 +105,42 @@ def test_seen_and_unseen_pairs():
     assert "memory" not in section.reading
 
 
+def test_shared_sentences():
+    """Both intervals side by side, and how many clusters they come from; a warning where these are
+    few.
+    """
+    results = two_genres()
+    sides = [f"s{number // 5}" for number in range(200)]
+    comparison = compared(results, sides)
+    section = shared_sentences(comparison)
+    assert "test: 200 pairs in 40 clusters, the largest of 5 pairs" in section.reading
+    assert "count like 40 clusters" in section.reading
+    assert "do not trust" not in section.reading
+    assert [row[1] for row in section.rows] == [
+        *("Pearson, base", "Pearson, fine-tuned", "Pearson, change"),
+        *("Spearman, base", "Spearman, fine-tuned", "Spearman, change"),
+    ]
+    plain, apart = comparison.splits["test"].spearman.gain, comparison.splits["test"].clustered
+    assert section.rows[-1][3] == " to ".join(names.ends(plain, "+"))
+    assert section.rows[-1][4] == " to ".join(names.ends(apart.whole.spearman.gain, "+"))
+    assert apart.whole.spearman.gain != plain
+    few = shared_sentences(compared(results, [f"s{number % 8}" for number in range(200)]))
+    assert "That is fewer than 30: do not trust this split's intervals" in few.reading
+    one = shared_sentences(compared(results, ["s"] * 200))
+    assert {row[4] for row in one.rows} == {"–"}
+    assert shared_sentences(compared(results, [f"s{number}" for number in range(200)])).rows == []
+
+
+def compared(results: SplitResults, first: list[str]) -> Comparison:
+    """With other first sentences."""
+    pairs = replace(results.pairs, sentence1=first)
+    same = {
+        name: replace(getattr(results, name), pairs=replace(pairs, genre=None))
+        for name in ("base", "finetuned", "controls")
+    }
+    return compare({"test": replace(results, pairs=pairs, **same)}, NOTHING, BOOTSTRAP)
+
+
 def test_small_slices_are_named_and_left_out(found):
     """Too few pairs for a number."""
     section = found["Slices of test"]
@@ -133,7 +170,7 @@ def test_no_retrieval_in_one_evaluation():
     """Nothing is compared with nothing; a control that says nothing has no table either."""
     results = split_results(repeated(BASE), repeated(FINETUNED), (SEARCHED, None))
     titles = [found.title for found in sections(compare({"test": results}, NOTHING, BOOTSTRAP))]
-    assert titles == ["Numbers", "Without what training has seen"]
+    assert titles == ["Numbers", "Without what training has seen", "Pairs that share sentences"]
 
 
 def test_controls(found):
