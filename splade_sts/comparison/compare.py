@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from splade_sts import layout
+from splade_sts.comparison.calibration import calibration, recalibration
 from splade_sts.comparison.clusters import Clusters, cluster_of
 from splade_sts.comparison.evidence import (
     Change,
@@ -21,13 +22,14 @@ from splade_sts.comparison.simultaneous import simultaneous_gains
 from splade_sts.comparison.slices import MINIMUM_SLICE, slices
 from splade_sts.comparison.statistics import (
     GAIN,
+    Array,
     Bootstrap,
     Correlations,
     Sample,
     estimates,
     two_samples,
 )
-from splade_sts.controls.scores import ControlScores
+from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs, check_size, unseen
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions, SplitEvaluation
@@ -67,11 +69,13 @@ def compare(results: Mapping[str, SplitResults], train: Pairs, bootstrap: Bootst
         UserError: a split has fewer than ten pairs or scores that hardly vary, or the results are
             of different pairs.
     """
+    scored = [gold_and_cosines(results[split]) for split in layout.HELD_OUT if split in results]
     return Comparison(
         confidence=bootstrap.confidence,
         splits={
             split: compare_split(split, found, train, bootstrap) for split, found in results.items()
         },
+        recalibration=(recalibration(scored[0], scored[1], bootstrap) if len(scored) == 2 else ()),
     )
 
 
@@ -107,7 +111,16 @@ def compare_split(
         controls=control_results(results.controls, found),
         slices=compare_slices(scored, results, bootstrap),
         clustered=by_cluster(scored, results.pairs, bootstrap),
+        calibration=calibration(*gold_and_cosines(results), bootstrap),
     )
+
+
+def gold_and_cosines(results: SplitResults) -> tuple[Array, dict[str, Array]]:
+    """Gold scores, and the cosines of both models and, where there is one, the dense encoder."""
+    cosines = {"base": results.base.cosine, "finetuned": results.finetuned.cosine}
+    if DENSE in results.controls.scores:
+        cosines[DENSE] = results.controls.scores[DENSE]
+    return results.pairs.score, cosines
 
 
 def with_controls(

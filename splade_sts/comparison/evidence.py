@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from splade_sts.comparison.calibration import Calibration, Recalibration
 from splade_sts.comparison.clusters import Clusters
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
@@ -82,6 +83,7 @@ class SplitComparison:
         controls: each control whose scores vary.
         slices: by gold score, length, overlap and, where the data has it, genre.
         clustered: the same as `whole`, with other intervals; None in evidence of earlier versions.
+        calibration: how near the cosines are to the gold scores; None there too.
     """
 
     base: SplitEvaluation
@@ -95,6 +97,7 @@ class SplitComparison:
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
     clustered: Clustered | None = None
+    calibration: Calibration | None = None
 
     @property
     def pairs(self) -> int:
@@ -132,11 +135,14 @@ class Comparison:
         splits: what was found, by split.
         dense_is_parent: whether the dense control is the encoder that the base model was converted
             from.
+        recalibration: what is left of the error on test once validation has set the scale; empty
+            where one of the two splits is missing, and in evidence of earlier versions.
     """
 
     confidence: float
     splits: dict[str, SplitComparison]
     dense_is_parent: bool = False
+    recalibration: tuple[Recalibration, ...] = ()
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

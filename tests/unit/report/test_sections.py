@@ -48,6 +48,8 @@ def test_each_question_has_its_table(found):
         "Numbers",
         "Against words alone",
         "Without what training has seen",
+        "Calibration",
+        "Calibration by gold score",
         "Did it stay a retriever?",
         "Slices of test",
     ]
@@ -131,6 +133,41 @@ def test_shared_sentences():
     assert shared_sentences(compared(results, [f"s{number}" for number in range(200)])).rows == []
 
 
+def test_calibration():
+    """Every model's error, the dense encoder's too where there is one; what is left with lines from
+    validation; biases by band.
+    """
+    results = two_genres()
+    scores = results.controls.scores | {"dense": results.pairs.score * 0.5}
+    results = replace(results, controls=replace(results.controls, scores=scores))
+    comparison = compare({"validation": results, "test": results}, SEEN, BOOTSTRAP)
+    found = {section.title: section for section in sections(comparison)}
+    rows = found["Calibration"].rows
+    assert [row[:2] for row in rows[3:]] == [
+        ["test", "base"],
+        ["test", "fine-tuned"],
+        ["test", "dense model"],
+    ]
+    base, _, dense = comparison.splits["test"].calibration.models
+    assert rows[3][2] == f"{base.squared_error.value:.4f}"
+    assert rows[3][4] == f"{base.finetuned_minus.value:+.4f}"
+    assert rows[4][4:] == ["", ""]
+    scale = found["Calibration: how much is a matter of scale?"]
+    assert scale.rows[2][:4] == [
+        "dense model",
+        f"{dense.squared_error.value:.4f}",
+        "0.0000",
+        "0.0000",
+    ]
+    assert scale.rows[2][4] == f"{comparison.recalibration[1].linear.value:+.4f}"
+    bands = found["Calibration by gold score"]
+    assert len(bands.rows) == 10
+    assert bands.columns[-2:] == ["dense model", "95 % interval"]
+    for row, band in zip(bands.rows[5:], comparison.splits["test"].calibration.bands, strict=True):
+        assert row[1:3] == [band.band, str(band.pairs)]
+        assert row[3::2] == [f"{one.value:+.4f}" for one in band.bias.values()]
+
+
 def compared(results: SplitResults, first: list[str]) -> Comparison:
     """With other first sentences."""
     pairs = replace(results.pairs, sentence1=first)
@@ -170,7 +207,13 @@ def test_no_retrieval_in_one_evaluation():
     """Nothing is compared with nothing; a control that says nothing has no table either."""
     results = split_results(repeated(BASE), repeated(FINETUNED), (SEARCHED, None))
     titles = [found.title for found in sections(compare({"test": results}, NOTHING, BOOTSTRAP))]
-    assert titles == ["Numbers", "Without what training has seen", "Pairs that share sentences"]
+    assert titles == [
+        "Numbers",
+        "Without what training has seen",
+        "Pairs that share sentences",
+        "Calibration",
+        "Calibration by gold score",
+    ]
 
 
 def test_controls(found):
