@@ -2,7 +2,9 @@
 
     python -m benchmarks.growth [--workspace DIR] [--sizes 16 32 64 128 256]
                                 [--rows 1000 10000 100000]
-                                [--normalize-rows 1000 10000 100000 1000000] [--results FOLDER]
+                                [--normalize-rows 1000 10000 100000 1000000]
+                                [--interval-rows 1500 10000 100000] [--only intervals ...]
+                                [--results FOLDER]
 
 `--workspace` is a project in which `dvc repro` has run: its models/base trains. A tiny random
 encoder encodes the rows, so that what is seen is our own code rather than the model. The exponent
@@ -24,6 +26,7 @@ from benchmarks.tiny import make_splade, random_pairs, write_params
 from splade_sts import layout
 
 STEPS = 5
+KINDS = ("step", "evaluate", "normalize", "intervals")
 
 
 def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
@@ -90,6 +93,21 @@ def normalize(rows: int) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
+def intervals(rows: int) -> dict[str, Any]:
+    """Seconds of the intervals of two models and their difference, with few resamples: what is left
+    is BCa's jackknife and what is made once.
+    """
+    from benchmarks.bootstrap import sample
+    from splade_sts.comparison.statistics import Bootstrap, estimates
+
+    gold, base, finetuned = sample(rows)
+    scores, differences = {"base": base, "finetuned": finetuned}, {"gain": ("finetuned", "base")}
+    estimates(gold[:100], {"base": base[:100]}, {}, Bootstrap(100, 0.95, 0))  # imports, caches
+    started = time.perf_counter()
+    estimates(gold, scores, differences, Bootstrap(100, 0.95, 0))
+    return {"seconds": time.perf_counter() - started}
+
+
 def make_tiny(folder: Path) -> dict[str, Any]:
     """The tiny encoder as a SPLADE model, in `folder`/splade."""
     make_splade(folder)
@@ -125,34 +143,55 @@ def main() -> None:
     parser.add_argument(
         "--normalize-rows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000]
     )
+    parser.add_argument("--interval-rows", type=int, nargs="+", default=[1_500, 10_000, 100_000])
+    parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
-    model = arguments.workspace.resolve() / layout.model("base")
-    sizes = arguments.sizes
-    rows = with_exponents(
-        "training step, pairs in a batch of 32 tokens",
-        sizes,
-        [in_process(step, model=model, batch_size=size, length=32) for size in sizes],
-    )
-    rows += with_exponents(
-        "training step, tokens of a sentence in 16 pairs",
-        sizes,
-        [in_process(step, model=model, batch_size=16, length=size) for size in sizes],
-    )
+    made = {
+        "step": steps,
+        "evaluate": evaluations,
+        "normalize": lambda given: with_exponents(
+            "normalize, pairs",
+            given.normalize_rows,
+            [in_process(normalize, rows=count) for count in given.normalize_rows],
+        ),
+        "intervals": lambda given: with_exponents(
+            "intervals with 100 resamples, pairs",
+            given.interval_rows,
+            [in_process(intervals, rows=count) for count in given.interval_rows],
+        ),
+    }
+    rows = [row for kind in arguments.only for row in made[kind](arguments)]
+    report("growth", rows, arguments.results)
+
+
+def steps(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows for training steps, over batch size and length."""
+    model = given.workspace.resolve() / layout.model("base")
+    return [
+        *with_exponents(
+            "training step, pairs in a batch of 32 tokens",
+            given.sizes,
+            [in_process(step, model=model, batch_size=size, length=32) for size in given.sizes],
+        ),
+        *with_exponents(
+            "training step, tokens of a sentence in 16 pairs",
+            given.sizes,
+            [in_process(step, model=model, batch_size=16, length=size) for size in given.sizes],
+        ),
+    ]
+
+
+def evaluations(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows for `evaluate`, over pairs."""
     with tempfile.TemporaryDirectory() as folder:
         in_process(make_tiny, folder=Path(folder))
         tiny = Path(folder) / "splade"
-        rows += with_exponents(
+        return with_exponents(
             "evaluate, pairs (tiny encoder)",
-            arguments.rows,
-            [in_process(encode, model=tiny, rows=count) for count in arguments.rows],
+            given.rows,
+            [in_process(encode, model=tiny, rows=count) for count in given.rows],
         )
-    rows += with_exponents(
-        "normalize, pairs",
-        arguments.normalize_rows,
-        [in_process(normalize, rows=count) for count in arguments.normalize_rows],
-    )
-    report("growth", rows, arguments.results)
 
 
 if __name__ == "__main__":

@@ -96,8 +96,11 @@ def main() -> None:
         for split, found in results.items()
     }
     tables = PlotTables.of(results["test"].base, results["test"].finetuned)
+    calibration = comparison.splits["test"].calibration
+    assert calibration is not None
     drawn = pictures(
         tables,
+        calibration,
         read_curve(layout.TRAINING_CURVE.read_text(encoding="utf-8"), TrainingPoint),
         read_curve(layout.VALIDATION_CURVE.read_text(encoding="utf-8"), ValidationPoint),
     )

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from splade_sts import layout
+from splade_sts.comparison.calibration import calibration, recalibration
+from splade_sts.comparison.clusters import Clusters, cluster_of
 from splade_sts.comparison.evidence import (
     Change,
+    Clustered,
     Comparison,
     ControlResult,
     Part,
@@ -22,13 +25,14 @@ from splade_sts.comparison.simultaneous import simultaneous_gains
 from splade_sts.comparison.slices import MINIMUM_SLICE, slices
 from splade_sts.comparison.statistics import (
     GAIN,
+    Array,
     Bootstrap,
     Correlations,
     Sample,
     estimates,
     two_samples,
 )
-from splade_sts.controls.scores import ControlScores
+from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs, check_size, unseen
 from splade_sts.data.search import SearchOrigin
 from splade_sts.errors import UserError
@@ -103,6 +107,7 @@ def compare(
         UserError: a split has fewer than ten pairs or scores that hardly vary, or the results are
             of different pairs or queries.
     """
+    scored = [gold_and_cosines(results[split]) for split in layout.HELD_OUT if split in results]
     return Comparison(
         confidence=bootstrap.confidence,
         splits={
@@ -114,6 +119,7 @@ def compare(
             for name, found in (searches or {}).items()
         },
         margin=margin,
+        recalibration=(recalibration(scored[0], scored[1], bootstrap) if len(scored) == 2 else ()),
     )
 
 
@@ -191,7 +197,17 @@ def compare_split(
         controls=control_results(results.controls, found),
         slices=compare_slices(scored, results, bootstrap),
         retrieval=compare_paraphrases(split, results, bootstrap, margin),
+        clustered=by_cluster(scored, results.pairs, bootstrap),
+        calibration=calibration(*gold_and_cosines(results), bootstrap),
     )
+
+
+def gold_and_cosines(results: SplitResults) -> tuple[Array, dict[str, Array]]:
+    """Gold scores, and the cosines of both models and, where there is one, the dense encoder."""
+    cosines = {"base": results.base.cosine, "finetuned": results.finetuned.cosine}
+    if DENSE in results.controls.scores:
+        cosines[DENSE] = results.controls.scores[DENSE]
+    return results.pairs.score, cosines
 
 
 def with_controls(
@@ -257,6 +273,18 @@ def compare_slices(
             Slice(members.by, members.name, pairs, gain.get("pearson"), gain.get("spearman"))
         )
     return tuple(made)
+
+
+def by_cluster(scored: Sample, pairs: Pairs, bootstrap: Bootstrap) -> Clustered:
+    """All pairs, those that share sentences drawn together."""
+    cluster = cluster_of(pairs)
+    clusters = Clusters.of(cluster)
+    found = (
+        estimates(scored.gold, scored.predictions, GAIN, bootstrap, cluster)
+        if clusters.number > 1
+        else {}
+    )
+    return Clustered(clusters, part_of(len(scored), found))
 
 
 def control_results(

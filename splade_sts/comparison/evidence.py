@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from splade_sts.comparison.calibration import Calibration, Recalibration
+from splade_sts.comparison.clusters import Clusters
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.statistics import Correlations, Estimate
@@ -112,6 +114,16 @@ class SearchComparison:
 
 
 @dataclass(frozen=True)
+class Clustered:
+    """The whole split, with intervals from resampled clusters of pairs that share sentences; no
+    coefficients where all pairs are one cluster, or too alike.
+    """
+
+    clusters: Clusters
+    whole: Part
+
+
+@dataclass(frozen=True)
 class SplitComparison:
     """Everything that is said of one split.
 
@@ -127,6 +139,8 @@ class SplitComparison:
         slices: by gold score, length, overlap and, where the data has it, genre.
         retrieval: the search for paraphrases; None where the split has none, or the comparison is
             of an older version.
+        clustered: the same as `whole`, with other intervals; None in evidence of earlier versions.
+        calibration: how near the cosines are to the gold scores; None there too.
     """
 
     base: SplitEvaluation
@@ -140,6 +154,8 @@ class SplitComparison:
     controls: tuple[ControlResult, ...]
     slices: tuple[Slice, ...]
     retrieval: RetrievalComparison | None = None
+    clustered: Clustered | None = None
+    calibration: Calibration | None = None
 
     @property
     def pairs(self) -> int:
@@ -179,6 +195,8 @@ class Comparison:
             from.
         searches: the sets that were searched in, by name.
         margin: `compare.margin`.
+        recalibration: what is left of the error on test once validation has set the scale; empty
+            where one of the two splits is missing, and in evidence of earlier versions.
     """
 
     confidence: float
@@ -186,6 +204,7 @@ class Comparison:
     dense_is_parent: bool = False
     searches: dict[str, SearchComparison] = field(default_factory=dict)
     margin: float | None = None
+    recalibration: tuple[Recalibration, ...] = ()
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

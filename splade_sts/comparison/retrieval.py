@@ -1,12 +1,18 @@
 """Base against fine-tuned in a search: paired differences, with intervals."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from splade_sts.comparison.evidence import RetrievalChange, RetrievalComparison
-from splade_sts.comparison.statistics import Array, Bootstrap, Estimate, counted, with_intervals
+from splade_sts.comparison.statistics import (
+    Array,
+    Bootstrap,
+    Estimate,
+    bca,
+    influences,
+    resamples,
+)
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import MEASURES, QueryResults, Retrieval
 
@@ -93,15 +99,14 @@ def mean_over_groups(values: Array, group: np.ndarray, bootstrap: Bootstrap) -> 
     _, member = np.unique(group, return_inverse=True)
     sizes = np.bincount(member).astype(np.float64)
     sums = np.stack([np.bincount(member, weights=row) for row in values])
-
-    def means(indices: np.ndarray, axis: int = -1) -> np.ndarray:
-        counts = counted(indices.reshape(-1, indices.shape[-1]), len(sizes))
-        found: np.ndarray[Any, Any] = np.einsum("mg,rg->mr", sums, counts)
-        found = found / np.einsum("rg,g->r", counts, sizes)
-        return found.reshape(-1, *indices.shape[:-1])
-
-    points = [float(row.mean()) for row in values]
-    return with_intervals(points, [len(sizes)], means, bootstrap)
+    own = sums.sum(axis=1) / sizes.sum()
+    drawn = [
+        (sums @ counts.T) / (counts @ sizes) for (counts,) in resamples([len(sizes)], bootstrap)
+    ]
+    without_each = (sums.sum(axis=1, keepdims=True) - sums) / (sizes.sum() - sizes)
+    return bca(
+        own.tolist(), own, np.concatenate(drawn, axis=1), [influences(without_each)], bootstrap
+    )
 
 
 def _check_same(where: str, base: RetrievalResults, finetuned: RetrievalResults) -> None:

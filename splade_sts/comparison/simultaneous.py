@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from splade_sts import layout
 from splade_sts.comparison.statistics import (
-    BATCH,
     GAIN,
     Array,
     Bootstrap,
     ResampledCorrelations,
     Sample,
-    counted,
+    resamples,
 )
 from splade_sts.layout import Coefficient
 
@@ -101,11 +100,8 @@ def _resampled(
     bootstrap: Bootstrap,
 ) -> list[Array]:
     """The rows of each statistic for its part in the same resamples of all pairs."""
-    generator = np.random.default_rng(bootstrap.seed)
     batches: list[list[Array]] = [[] for _ in parts]
-    for start in range(0, bootstrap.resamples, BATCH):
-        size = (min(BATCH, bootstrap.resamples - start), pairs)
-        counts = counted(generator.integers(0, pairs, size), pairs)
+    for (counts,) in resamples([pairs], bootstrap):
         for rows, statistic, chosen in zip(batches, statistics, parts, strict=True):
             rows.append(statistic.of_counts(counts[:, chosen]))
     return [np.concatenate(rows, axis=1) for rows in batches]

@@ -42,7 +42,7 @@ def slices(pairs: Pairs, overlap: NDArray[np.float64]) -> Iterator[Members]:
         pairs: the pairs of a split.
         overlap: Jaccard index of the words of each pair, in [0, 1]: (pairs,).
     """
-    yield from _percent("gold", pairs.score, GOLD_BANDS)
+    yield from gold_bands(pairs.score)
     sides = zip(pairs.sentence1, pairs.sentence2, strict=True)
     longest = np.array([max(len(words(first)), len(words(second))) for first, second in sides])
     for low, high, name in LENGTH_BANDS:
@@ -52,6 +52,11 @@ def slices(pairs: Pairs, overlap: NDArray[np.float64]) -> Iterator[Members]:
         genres = np.array(pairs.genre)
         for name in sorted(set(pairs.genre)):
             yield Members("genre", name, genres == name)
+
+
+def gold_bands(score: NDArray[np.float64]) -> Iterator[Members]:
+    """The slices by gold score, (pairs,) in [0, 1]."""
+    yield from _percent("gold", score, GOLD_BANDS)
 
 
 def _percent(

@@ -1,8 +1,7 @@
 """Correlations with the gold scores, and differences between them, with bootstrap intervals."""
 
 import math
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +10,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from splade_sts import layout
+from splade_sts.comparison.jackknife import pearson_without_each, spearman_without_each
 from splade_sts.layout import Coefficient
 from splade_sts.params import CompareParams
 
-BATCH = 256  # resamples computed at once: their counts fit into the processor's cache
+BATCH = 256  # resamples computed at once, at most: their counts fit into the processor's cache
+CELLS = BATCH * 2048  # counts computed at once, at most: memory at any number of pairs
 
 Array = NDArray[np.float64]
 Scores = dict[str, Array]
@@ -140,11 +141,6 @@ class ResampledCorrelations:
             (names.index(first), names.index(second)) for first, second in differences.values()
         ]
 
-    def __call__(self, indices: np.ndarray, axis: int = -1) -> np.ndarray:
-        """Resamples given as indices of the drawn pairs: (..., drawn) -> (rows, ...)."""
-        drawn = indices.reshape(-1, indices.shape[-1])
-        return self.of_counts(counted(drawn, len(self.values[0]))).reshape(-1, *indices.shape[:-1])
-
     def of_counts(self, counts: Array) -> Array:
         """Resamples given as how often each pair is drawn: (resamples, pairs) -> (rows, resamples).
 
@@ -152,6 +148,14 @@ class ResampledCorrelations:
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.stack([*self._pearson(counts), *self._spearman(counts)])
+
+    def without_each(self) -> Array:
+        """Without each pair in turn: (rows, pairs); not finite where no correlation is left."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gold, *others = self.values
+            pearson = [pearson_without_each(gold, values) for values in others]
+            spearman = [spearman_without_each(gold, values) for values in others]
+        return np.stack([*self._and_differences(pearson), *self._and_differences(spearman)])
 
     def _and_differences(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return rows + [rows[first] - rows[second] for first, second in self.differences]
@@ -184,9 +188,9 @@ class ResampledCorrelations:
         )
 
 
-def counted(indices: NDArray[np.int64], pairs: int) -> Array:
-    """How often each of `pairs` pairs is drawn: (resamples, drawn) -> (resamples, pairs)."""
-    counts = np.stack([np.bincount(row, minlength=pairs) for row in indices])
+def counted(indices: NDArray[np.int64], units: int) -> Array:
+    """How often each of `units` units is drawn: (resamples, drawn) -> (resamples, units)."""
+    counts = np.stack([np.bincount(row, minlength=units) for row in indices])
     return counts.astype(np.float64)
 
 
@@ -206,20 +210,25 @@ def correlation(gold: Array, predicted: Array) -> dict[Coefficient, float] | Non
 
 
 def estimates(
-    gold: Array, predictions: Scores, differences: Differences, bootstrap: Bootstrap
+    gold: Array,
+    predictions: Scores,
+    differences: Differences,
+    bootstrap: Bootstrap,
+    cluster: NDArray[np.int64] | None = None,
 ) -> dict[str, Correlations]:
     """Correlations with gold, and differences between them, with paired bootstrap intervals.
 
-    Pairs are drawn with replacement, each with its gold and all its predicted scores.
-    `scipy.stats.bootstrap` with method BCa (Efron 1987, "Better Bootstrap Confidence Intervals"),
-    and the percentile interval from the same resamples, which stands for BCa too where that has no
-    value because every resample agrees.
+    Pairs are drawn with replacement, each with its gold and all its predicted scores. The intervals
+    are `bca`'s. With `cluster`, whole clusters are drawn instead, as many as there are (cluster
+    bootstrap: Field & Welsh 2007, "Bootstrapping clustered data"); a cluster moves the statistic by
+    what its pairs do together, which is exact to first order (infinitesimal jackknife).
 
     Args:
         gold: float (pairs,), finite.
         predictions: scores to correlate with gold, by name, each float (pairs,), finite.
         differences: differences of those correlations.
         bootstrap: the settings.
+        cluster: number of each pair's cluster, from 0 without gaps, (pairs,).
 
     Returns:
         What has intervals, by the name of the prediction or difference. Not there is what has none:
@@ -238,7 +247,17 @@ def estimates(
     kept = {name: scores for name, scores in predictions.items() if name in values}
     statistic = ResampledCorrelations(gold, kept, differences)
     points = [values[name][key] for key, name in statistic.names]
-    made = with_intervals(points, [len(gold)], statistic, bootstrap)
+    own = statistic.of_counts(np.ones((1, len(gold))))[:, 0]
+    moved = influences(statistic.without_each())
+    if cluster is None:
+        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
+    else:
+        size = int(cluster.max()) + 1
+        moved = np.stack([np.bincount(cluster, row, minlength=size) for row in moved])
+        drawn = [
+            statistic.of_counts(counts[:, cluster]) for (counts,) in resamples([size], bootstrap)
+        ]
+    made = bca(points, own, np.concatenate(drawn, axis=1), [moved], bootstrap)
     return _by_name(dict(zip(statistic.names, made, strict=True)))
 
 
@@ -273,7 +292,7 @@ def two_samples(
 
     The samples are resampled independently of each other: this is the two-sample bootstrap (Efron &
     Tibshirani 1993, "An Introduction to the Bootstrap", section 8.3), with BCa's acceleration from
-    the jackknife of both samples, as `scipy.stats.bootstrap` does it.
+    the jackknife of both samples (`bca`).
 
     Returns:
         For each sample what `estimates` gives for `base`, `finetuned` and `gain`; and the gain of
@@ -281,32 +300,47 @@ def two_samples(
     """
     points = [_points(sample) for sample in (first, second)]
     if points[0] is None or points[1] is None:
-        one, other = (
+        alone = [
             estimates(sample.gold, sample.predictions, GAIN, bootstrap)
             for sample in (first, second)
-        )
-        return one, other, None
+        ]
+        return alone[0], alone[1], None
     statistics = [
         ResampledCorrelations(sample.gold, sample.predictions, GAIN) for sample in (first, second)
     ]
     names = statistics[0].names
     gains = [number for number, (_, name) in enumerate(names) if name == "gain"]
 
-    def both(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-        rows = [statistic(drawn) for statistic, drawn in zip(statistics, (one, other), strict=True)]
-        return np.concatenate([*rows, rows[0][gains] - rows[1][gains]])
+    def rows(one: Array, other: Array) -> Array:
+        return np.concatenate([one, other, one[gains] - other[gains]])
 
+    drawn = [
+        rows(
+            *(statistic.of_counts(part) for statistic, part in zip(statistics, counts, strict=True))
+        )
+        for counts in resamples([len(first), len(second)], bootstrap)
+    ]
+    own = [
+        statistic.of_counts(np.ones((1, len(sample))))
+        for statistic, sample in zip(statistics, (first, second), strict=True)
+    ]
+    moved = [influences(statistic.without_each()) for statistic in statistics]
+    still = [np.zeros_like(part) for part in moved]
     values = [[found[name][key] for key, name in names] for found in points if found is not None]
     differ = [values[0][number] - values[1][number] for number in gains]
-    found = with_intervals(
-        [*values[0], *values[1], *differ], [len(first), len(second)], both, bootstrap
+    found = bca(
+        [*values[0], *values[1], *differ],
+        rows(own[0], own[1])[:, 0],
+        np.concatenate(drawn, axis=1),
+        [rows(moved[0], still[0]), rows(still[1], moved[1])],
+        bootstrap,
     )
     size = len(names)
-    one, other = (
+    parts = [
         _by_name(dict(zip(names, found[start : start + size], strict=True))) for start in (0, size)
-    )
+    ]
     difference = Correlations(**dict(zip(layout.COEFFICIENTS, found[2 * size :], strict=True)))
-    return one, other, difference if difference.is_finite else None
+    return parts[0], parts[1], difference if difference.is_finite else None
 
 
 def _points(sample: Sample) -> dict[str, dict[Coefficient, float]] | None:
@@ -331,50 +365,74 @@ def _by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correl
     return {name: both for name, both in made.items() if both.is_finite}
 
 
-def with_intervals(
-    points: list[float],
-    sizes: list[int],
-    statistic: Callable[..., np.ndarray],
-    bootstrap: Bootstrap,
-) -> list[Estimate]:
-    """Estimates of the rows of `statistic`, which takes indices of what is drawn of each sample.
+def resamples(sizes: Sequence[int], bootstrap: Bootstrap) -> Iterator[list[Array]]:
+    """How often each unit is drawn, in batches of resamples: for each sample (resamples, units).
+
+    The samples, of `sizes` units (pairs or clusters), are drawn from independently, and with
+    replacement, as many units as each has.
+    """
+    generator = np.random.default_rng(bootstrap.seed)
+    batch = max(1, min(BATCH, CELLS // max(sizes)))
+    for start in range(0, bootstrap.resamples, batch):
+        count = min(batch, bootstrap.resamples - start)
+        yield [counted(generator.integers(0, size, (count, size)), size) for size in sizes]
+
+
+def influences(without_each: Array) -> Array:
+    """How much each pair moves each row of a statistic, by the jackknife.
 
     Args:
-        points: the rows for the samples themselves.
-        sizes: pairs (or whatever is drawn) of each sample.
-        statistic: as `scipy.stats.bootstrap` calls it, vectorized.
+        without_each: the rows without each pair in turn, (rows, pairs).
+
+    Returns:
+        (pairs - 1) times their mean less themselves: (rows, pairs).
+    """
+    with np.errstate(invalid="ignore"):  # infinite where no correlation is left: no BCa interval
+        mean = without_each.mean(axis=1, keepdims=True)
+        found: Array = (without_each.shape[1] - 1) * (mean - without_each)
+    return found
+
+
+def bca(
+    points: Sequence[float],
+    own: Array,
+    drawn: Array,
+    moved: Sequence[Array],
+    bootstrap: Bootstrap,
+) -> list[Estimate]:
+    """BCa intervals (Efron 1987, "Better Bootstrap Confidence Intervals"), as
+    `scipy.stats.bootstrap` computes them; and percentile intervals of the same resamples, which
+    stand for BCa's too where these have no value because every resample agrees.
+
+    SciPy takes the statistic anew without each pair, which is quadratic in the pairs. Here `moved`
+    says what that comes to.
+
+    Args:
+        points: the estimates, one for each row of the statistic.
+        own: the rows for the samples themselves, computed as those of resamples, (rows,).
+        drawn: the rows in each resample, (rows, resamples).
+        moved: for each sample the influence of each of its units (`influences`), (rows, units).
         bootstrap: the settings.
     """
-    settings: dict[str, Any] = {
-        "vectorized": True,
-        "axis": -1,
-        "confidence_level": bootstrap.confidence,
-    }
-    data = tuple(np.arange(size) for size in sizes)
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", stats.DegenerateDataWarning
-        )  # a constant difference: handled below
-        bca = stats.bootstrap(
-            data,
-            statistic,
-            n_resamples=bootstrap.resamples,
-            batch=BATCH,
-            method="BCa",
-            rng=np.random.default_rng(bootstrap.seed),
-            **settings,
-        )
-        percentile = stats.bootstrap(
-            data, statistic, n_resamples=0, method="percentile", bootstrap_result=bca, **settings
-        )
-    low, high = (bounds.tolist() for bounds in bca.confidence_interval)
-    plain_low, plain_high = (bounds.tolist() for bounds in percentile.confidence_interval)
+    below = np.count_nonzero(drawn < own[:, None], axis=1)
+    below += np.count_nonzero(drawn <= own[:, None], axis=1)
+    tail = (1 - bootstrap.confidence) / 2
+    ends = stats.norm.ppf([tail, 1 - tail])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cubes = sum(np.sum(part**3, axis=1) / part.shape[1] ** 3 for part in moved)
+        squares = sum(np.sum(part**2, axis=1) / part.shape[1] ** 2 for part in moved)
+        acceleration = (cubes / squares**1.5 / 6)[:, None]
+        bias = stats.norm.ppf(below / (2 * drawn.shape[1]))[:, None]
+        levels = stats.norm.cdf(bias + (bias + ends) / (1 - acceleration * (bias + ends)))
+        found = stats.quantile(drawn, levels, axis=-1)
+        percentile = stats.quantile(drawn, np.tile([tail, 1 - tail], (len(drawn), 1)), axis=-1)
+        spread = np.std(drawn, axis=1, ddof=1)
     return [
         _estimate(
             point,
-            (low[row], high[row]),
-            (plain_low[row], plain_high[row]),
-            monte_carlo_error(float(bca.standard_error[row]), bootstrap),
+            tuple(found[row].tolist()),
+            tuple(percentile[row].tolist()),
+            monte_carlo_error(float(spread[row]), bootstrap),
         )
         for row, point in enumerate(points)
     ]

@@ -26,6 +26,8 @@ CONTROLS = {
     "bm25": "BM25",
     "dense": "dense model",
 }
+# Whose cosines are compared with the gold scores.
+OF_COSINES = {**MODELS, "dense": CONTROLS["dense"]}
 SLICES = {
     "gold": "gold score (% of its range)",
     "length": "words of the longer sentence",

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from splade_sts import layout
+from splade_sts.comparison.calibration import Bin, Calibration
 from splade_sts.evaluation.results import Predictions
 from splade_sts.report import names
 from splade_sts.training.curves import TrainingPoint, ValidationPoint
@@ -91,14 +92,24 @@ def active_dims_histogram(
 
 
 def pictures(
-    tables: PlotTables, training: list[TrainingPoint], validation: list[ValidationPoint]
+    tables: PlotTables,
+    calibration: Calibration,
+    training: list[TrainingPoint],
+    validation: list[ValidationPoint],
 ) -> list[Picture]:
-    """All pictures of the report, from the tables above and the two training curves."""
+    """All pictures of the report, from the tables above, the calibration of test and the two
+    training curves.
+    """
     predictions, bands, dims = (
         tables.prediction_table,
         tables.error_by_band,
         tables.active_dims_histogram,
     )
+    curves = {model.name: model.reliability for model in calibration.models}
+    farthest = {
+        name: f"{max(abs(one.cosine - one.gold) for one in curves[name]):.2f}"
+        for name in layout.MODELS
+    }
     worst = {name: f"{bands[name].max():.2f}" for name in layout.MODELS}
     return [
         _picture(
@@ -108,6 +119,15 @@ def pictures(
             "score, before and "
             "after fine-tuning. The closer the points lie to the diagonal, the better.",
             lambda figure, theme: _draw_predictions(figure, theme, predictions),
+        ),
+        _picture(
+            "reliability",
+            "Reliability: mean gold score of test pairs of similar cosine, with intervals",
+            "Two curves of the mean gold score against the mean cosine, in bins of equally many "
+            "test pairs, before and after fine-tuning. On the diagonal the cosine is the gold "
+            f"score; the base is off by up to {farthest['base']}, the fine-tuned model by up to "
+            f"{farthest['finetuned']}.",
+            lambda figure, theme: _draw_reliability(figure, theme, curves),
         ),
         _picture(
             "error_by_band",
@@ -182,6 +202,30 @@ def _draw_predictions(figure: Figure, theme: dict[str, str], table: pd.DataFrame
         axes.scatter(table["gold"], table[name], s=8, alpha=0.35, color=theme[name], linewidths=0)
         axes.set(title=names.MODELS[name], xlabel="gold score", xlim=(-0.02, 1.02))
         axes.set_ylabel("cosine" if name == "base" else "")
+
+
+def _draw_reliability(
+    figure: Figure, theme: dict[str, str], curves: dict[str, tuple[Bin, ...]]
+) -> None:
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=theme["text"], linewidth=0.8, linestyle=":")
+    for name, marker in zip(layout.MODELS, "os", strict=True):
+        curve = curves[name]
+        gold = np.array([one.gold for one in curve])
+        ends = np.array([[one.low, one.high] for one in curve]).T
+        axes.errorbar(
+            [one.cosine for one in curve],
+            gold,
+            yerr=np.abs(ends - gold),
+            color=theme[name],
+            marker=marker,
+            markersize=5,
+            linewidth=1.5,
+            elinewidth=1,
+            label=names.MODELS[name],
+        )
+    axes.set(xlabel="mean cosine", ylabel="mean gold score", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(frameon=False)
 
 
 def _draw_bands(figure: Figure, theme: dict[str, str], table: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from splade_sts import layout
+from splade_sts.comparison.clusters import ENOUGH, Clusters
 from splade_sts.comparison.evidence import (
     Change,
     Comparison,
@@ -17,6 +18,7 @@ from splade_sts.comparison.retrieval import MINIMUM_GROUPS, WITH_MARGIN
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import Estimate
+from splade_sts.data.pairs import MINIMUM_PAIRS
 from splade_sts.evaluation.results import MEASURES, RELEVANT
 from splade_sts.report import names
 
@@ -43,6 +45,10 @@ def sections(comparison: Comparison) -> list[Section]:
         numbers(comparison),
         against_words(comparison),
         without_seen(comparison),
+        shared_sentences(comparison),
+        calibration(comparison),
+        recalibration(comparison),
+        calibration_by_gold(comparison),
         retrieval(comparison),
         *(
             slices(split, values, comparison.confidence)
@@ -180,6 +186,147 @@ def without_seen(comparison: Comparison) -> Section:
         "seen pairs beside this one. Parts with fewer than "
         f"{MINIMUM_SLICE} pairs, or scores that hardly vary, have no numbers.",
         ["split", "pairs are", "pairs", "base", "fine-tuned", "change", level],
+        rows,
+        labels=2,
+    )
+
+
+def shared_sentences(comparison: Comparison) -> Section:
+    """Intervals from resampled pairs beside those from resampled clusters of pairs that share
+    sentences; none of splits without such pairs.
+    """
+    level = names.percent(comparison.confidence)
+    rows, sizes = [], []
+    for split, values in comparison.splits.items():
+        found = values.clustered
+        if found is None or found.clusters.largest == 1:
+            continue
+        sizes.append(_clusters(split, values.pairs, found.clusters))
+        for coefficient in layout.COEFFICIENTS:
+            plain: Change = getattr(values, coefficient)
+            clustered: Change | None = getattr(found.whole, coefficient)
+            for name in ("base", "finetuned", "gain"):
+                sign = "+" if name == "gain" else ""
+                apart = (
+                    _estimate(getattr(clustered, name), sign)[1] if clustered is not None else "–"
+                )
+                label = f"{names.METRICS[coefficient]}, {names.MODELS.get(name, 'change')}"
+                rows.append([split, label, *_estimate(getattr(plain, name), sign), apart])
+    return Section(
+        "Pairs that share sentences",
+        "Pairs with a sentence in common are not independent, and neither are pairs that a chain "
+        "of such pairs connects. The last column resamples these clusters as a whole (cluster "
+        f"bootstrap). Where it is wider, the other one is too narrow. {' '.join(sizes)}",
+        [
+            "split",
+            "what",
+            "value",
+            f"{level} interval, pairs drawn",
+            f"{level} interval, clusters drawn",
+        ],
+        rows,
+        labels=2,
+    )
+
+
+def _clusters(split: str, pairs: int, found: Clusters) -> str:
+    size = (
+        f"{split}: {pairs} pairs in {found.number} clusters, the largest of {found.largest} pairs; "
+        f"they count like {found.effective:.0f} clusters of equal size."
+    )
+    if found.enough:
+        return size
+    return (
+        f"{size} That is fewer than {ENOUGH}: do not trust this split's intervals from clusters; "
+        "they may be far too narrow."
+    )
+
+
+def calibration(comparison: Comparison) -> Section:
+    """Mean squared errors, and what is left of them with a straight line fitted on validation."""
+    level = f"{names.percent(comparison.confidence)} interval"
+    rows = [
+        [
+            split,
+            names.OF_COSINES[model.name],
+            *_estimate(model.squared_error),
+            *(_estimate(model.finetuned_minus, "+") if model.finetuned_minus else ["", ""]),
+        ]
+        for split, values in comparison.splits.items()
+        if values.calibration is not None
+        for model in values.calibration.models
+    ]
+    return Section(
+        "Calibration",
+        "Mean squared error of the cosine against the gold score, which runs from 0 to 1. The loss "
+        "`cosine` asks for a cosine that is the gold score; `cosent` and `angle` ask for the order "
+        "alone. A correlation does not see the difference. A lower error may be a better scale "
+        "and no better order: see the next table.",
+        ["split", "model", "squared error", level, "fine-tuned minus it", level],
+        rows,
+        labels=2,
+    )
+
+
+def recalibration(comparison: Comparison) -> Section:
+    """What is left of the errors on test once validation has set the scale."""
+    level = f"{names.percent(comparison.confidence)} interval"
+    rows = [
+        [
+            names.OF_COSINES[found.name],
+            *(f"{one.value:.4f}" for one in (found.plain, found.linear, found.isotonic)),
+            *(_estimate(found.finetuned_minus, "+") if found.finetuned_minus else ["", ""]),
+        ]
+        for found in comparison.recalibration
+    ]
+    return Section(
+        "Calibration: how much is a matter of scale?",
+        "Squared error on test: of the cosine, of a straight line that maps it to gold scores, and "
+        "of a curve that never falls, both fitted on validation. What a line takes away was a "
+        "matter of scale, and costs nothing to have. The last two columns compare what is left.",
+        ["model", "cosine", "line", "curve", "fine-tuned minus it, lines", level],
+        rows,
+        labels=1,
+    )
+
+
+def calibration_by_gold(comparison: Comparison) -> Section:
+    """Mean of cosine - gold in bands of gold scores."""
+    level = f"{names.percent(comparison.confidence)} interval"
+    found = {
+        split: values.calibration
+        for split, values in comparison.splits.items()
+        if values.calibration is not None
+    }
+    models = list(dict.fromkeys(model.name for one in found.values() for model in one.models))
+    rows = [
+        [
+            split,
+            band.band,
+            str(band.pairs),
+            *(
+                cell
+                for name in models
+                for cell in (_estimate(band.bias[name], "+") if name in band.bias else ["–", "–"])
+            ),
+        ]
+        for split, one in found.items()
+        for band in one.bands
+    ]
+    return Section(
+        "Calibration by gold score",
+        "Mean of cosine minus gold score: above zero the cosine is too high. Each interval holds "
+        "by itself. Do not expect zero at both ends: of pairs that it cannot tell apart, a model "
+        "whose cosines are right on average is above the low gold scores and below the high ones, "
+        "and gold scores that are off by chance do the same. The picture of reliability goes by "
+        "the cosine and has no "
+        f"such effect. Bands of fewer than {MINIMUM_PAIRS} pairs have no numbers.",
+        [
+            "split",
+            "gold score (% of its range)",
+            "pairs",
+            *(cell for name in models for cell in (names.OF_COSINES[name], level)),
+        ],
         rows,
         labels=2,
     )

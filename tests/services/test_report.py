@@ -47,7 +47,7 @@ def test_report(browser: webdriver.Chrome, project: Path) -> None:
     requested(browser)
     browser.get((project / layout.REPORTS / "comparison.html").as_uri())
     images = browser.find_elements(By.TAG_NAME, "img")
-    assert len(images) == 4
+    assert len(images) == 5
     for image in images:
         drawn = "return arguments[0].complete && arguments[0].naturalWidth > 0"
         assert browser.execute_script(drawn, image)

@@ -36,6 +36,9 @@ CANNOT_CHANGE_AN_OUTPUT = {
 KNOWN = {"splade_sts/known.py": "the stages that use its values depend on it"}
 OF_ONE_STAGE = {
     **dict.fromkeys(("evaluate", "compare"), KNOWN),
+    "controls": {
+        "splade_sts/comparison/jackknife.py": "for intervals, of which this stage makes none",
+    },
     "train": {
         **KNOWN,
         "splade_sts/git.py": "says in MLflow where the run stands",
@@ -53,6 +56,7 @@ OF_ONE_STAGE = {
         "splade_sts/report/named.py": "names the run in MLflow's copy of the report",
         "splade_sts/report/names.py": "what the verdict says it with",
         "splade_sts/runs/experiments.py": "finds what `sync` writes to MLflow",
+        "splade_sts/text.py": "counts words for slices, which compare has cut",
         "splade_sts/tracking/": "shows the record in MLflow",
         "splade_sts/training/checkpoints.py": "removes what nothing asks for any more",
         "splade_sts/training/curves.py": "reads what train wrote",

@@ -13,6 +13,7 @@ from splade_sts.comparison.statistics import (
     ResampledCorrelations,
     Sample,
     correlation,
+    counted,
     estimates,
     monte_carlo_error,
     two_samples,
@@ -97,7 +98,7 @@ def test_correlations_of_a_resample(data):
     gold, predicted = (np.array(data.draw(values)) for _ in range(2))
     places = st.lists(st.integers(0, pairs - 1), min_size=pairs, max_size=pairs)
     drawn = np.array(data.draw(places))
-    found = ResampledCorrelations(gold, {"x": predicted}, {})(drawn[None])
+    found = ResampledCorrelations(gold, {"x": predicted}, {}).of_counts(counted(drawn[None], pairs))
     pearson, spearman = found[:, 0]
     expected = correlation(gold[drawn], predicted[drawn])
     if expected is None:

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
+from splade_sts.comparison.calibration import calibration
 from splade_sts.report.pictures import PlotTables, pictures
-from tests.support.results import BASE, FINETUNED, TRAINING_CURVE, VALIDATION_CURVE, repeated
+from tests.support.results import (
+    BASE,
+    BOOTSTRAP,
+    FINETUNED,
+    TRAINING_CURVE,
+    VALIDATION_CURVE,
+    repeated,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +38,14 @@ def test_tables():
 
 
 def test_pictures(tables):
-    """Four, each in two themes, with a text that stands for it."""
-    drawn = pictures(tables, TRAINING_CURVE, VALIDATION_CURVE)
+    """Five, each in two themes, with a text that stands for it."""
+    models = {"base": repeated(BASE), "finetuned": repeated(FINETUNED)}
+    cosines = {name: found.cosine for name, found in models.items()}
+    calibrated = calibration(models["base"].pairs.score, cosines, BOOTSTRAP)
+    drawn = pictures(tables, calibrated, TRAINING_CURVE, VALIDATION_CURVE)
     assert [picture.name for picture in drawn] == [
         "predictions",
+        "reliability",
         "error_by_band",
         "active_dims",
         "training",
@@ -43,7 +55,13 @@ def test_pictures(tables):
         assert picture.light.startswith(b"\x89PNG")
         assert picture.dark.startswith(b"\x89PNG")
         assert picture.light != picture.dark
-    assert "the last Spearman is 0.4000" in drawn[3].alt
+    farthest = {
+        model.name: max(abs(one.cosine - one.gold) for one in model.reliability)
+        for model in calibrated.models
+    }
+    assert f"the base is off by up to {farthest['base']:.2f}" in drawn[1].alt
+    assert f"the fine-tuned model by up to {farthest['finetuned']:.2f}" in drawn[1].alt
+    assert "the last Spearman is 0.4000" in drawn[4].alt
 
 
 def test_histogram_of_one_value():

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splade_sts.comparison.compare import SearchResults, compare
+from splade_sts.comparison.compare import SearchResults, SplitResults, compare
+from splade_sts.comparison.evidence import Comparison
 from splade_sts.data.search import SearchOrigin
 from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
-from splade_sts.report.sections import Section, sections
+from splade_sts.report.sections import Section, sections, shared_sentences
 from tests.support.results import (
     BASE,
     BOOTSTRAP,
@@ -57,6 +58,8 @@ def test_each_question_has_its_table(found):
         "Numbers",
         "Against words alone",
         "Without what training has seen",
+        "Calibration",
+        "Calibration by gold score",
         "Did it stay a retriever?",
         "Slices of test",
     ]
@@ -112,6 +115,77 @@ def test_seen_and_unseen_pairs():
     assert "does not show" in section.reading
     assert "drop_sentences_from_train" in section.reading
     assert "memory" not in section.reading
+
+
+def test_shared_sentences():
+    """Both intervals side by side, and how many clusters they come from; a warning where these are
+    few.
+    """
+    results = two_genres()
+    sides = [f"s{number // 5}" for number in range(200)]
+    comparison = compared(results, sides)
+    section = shared_sentences(comparison)
+    assert "test: 200 pairs in 40 clusters, the largest of 5 pairs" in section.reading
+    assert "count like 40 clusters" in section.reading
+    assert "do not trust" not in section.reading
+    assert [row[1] for row in section.rows] == [
+        *("Pearson, base", "Pearson, fine-tuned", "Pearson, change"),
+        *("Spearman, base", "Spearman, fine-tuned", "Spearman, change"),
+    ]
+    plain, apart = comparison.splits["test"].spearman.gain, comparison.splits["test"].clustered
+    assert section.rows[-1][3] == " to ".join(names.ends(plain, "+"))
+    assert section.rows[-1][4] == " to ".join(names.ends(apart.whole.spearman.gain, "+"))
+    assert apart.whole.spearman.gain != plain
+    few = shared_sentences(compared(results, [f"s{number % 8}" for number in range(200)]))
+    assert "That is fewer than 30: do not trust this split's intervals" in few.reading
+    one = shared_sentences(compared(results, ["s"] * 200))
+    assert {row[4] for row in one.rows} == {"–"}
+    assert shared_sentences(compared(results, [f"s{number}" for number in range(200)])).rows == []
+
+
+def test_calibration():
+    """Every model's error, the dense encoder's too where there is one; what is left with lines from
+    validation; biases by band.
+    """
+    results = two_genres()
+    scores = results.controls.scores | {"dense": results.pairs.score * 0.5}
+    results = replace(results, controls=replace(results.controls, scores=scores))
+    comparison = compare({"validation": results, "test": results}, SEEN, BOOTSTRAP)
+    found = {section.title: section for section in sections(comparison)}
+    rows = found["Calibration"].rows
+    assert [row[:2] for row in rows[3:]] == [
+        ["test", "base"],
+        ["test", "fine-tuned"],
+        ["test", "dense model"],
+    ]
+    base, _, dense = comparison.splits["test"].calibration.models
+    assert rows[3][2] == f"{base.squared_error.value:.4f}"
+    assert rows[3][4] == f"{base.finetuned_minus.value:+.4f}"
+    assert rows[4][4:] == ["", ""]
+    scale = found["Calibration: how much is a matter of scale?"]
+    assert scale.rows[2][:4] == [
+        "dense model",
+        f"{dense.squared_error.value:.4f}",
+        "0.0000",
+        "0.0000",
+    ]
+    assert scale.rows[2][4] == f"{comparison.recalibration[1].linear.value:+.4f}"
+    bands = found["Calibration by gold score"]
+    assert len(bands.rows) == 10
+    assert bands.columns[-2:] == ["dense model", "95 % interval"]
+    for row, band in zip(bands.rows[5:], comparison.splits["test"].calibration.bands, strict=True):
+        assert row[1:3] == [band.band, str(band.pairs)]
+        assert row[3::2] == [f"{one.value:+.4f}" for one in band.bias.values()]
+
+
+def compared(results: SplitResults, first: list[str]) -> Comparison:
+    """With other first sentences."""
+    pairs = replace(results.pairs, sentence1=first)
+    same = {
+        name: replace(getattr(results, name), pairs=replace(pairs, genre=None))
+        for name in ("base", "finetuned", "controls")
+    }
+    return compare({"test": replace(results, pairs=pairs, **same)}, NOTHING, BOOTSTRAP)
 
 
 def test_small_slices_are_named_and_left_out(found):
@@ -173,7 +247,13 @@ def test_no_retrieval_in_one_evaluation():
     """Nothing is compared with nothing; a control that says nothing has no table either."""
     results = split_results(repeated(BASE), repeated(FINETUNED), (BETTER, None))
     titles = [found.title for found in sections(compare({"test": results}, NOTHING, BOOTSTRAP))]
-    assert titles == ["Numbers", "Without what training has seen"]
+    assert titles == [
+        "Numbers",
+        "Without what training has seen",
+        "Pairs that share sentences",
+        "Calibration",
+        "Calibration by gold score",
+    ]
 
 
 def test_controls(found):
