@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from splade_sts.data.near import nearly_known
+from splade_sts.data.noise import LabelNoise, label_noise
 from splade_sts.data.normalize import BadRow
 from splade_sts.data.pairs import Pairs, Splits, leaks
 from splade_sts.params import OnBadRow
@@ -76,12 +77,14 @@ class Description:
         overlaps: by `{split}_in_{split}`: held-out splits in train, and test in validation.
         leaks: by the value of `data.on_leak`, the pairs of train that it would leave out of those
             that are there.
+        label_noise: how far gold scores of the same pair are apart, and what that allows.
     """
 
     splits: dict[str, SplitDescription]
     shared_pairs: dict[str, int]
     overlaps: dict[str, Overlap]
     leaks: dict[str, int]
+    label_noise: LabelNoise
 
     def headlines(self, on_bad_row: OnBadRow = "stop") -> dict[str, Any]:
         """Rows of each split, the pairs of train that stand in another one, and, where bad rows are
@@ -124,7 +127,7 @@ def describe(
         name: int(leaks(splits, sentences).sum())
         for name, sentences in (("drop_from_train", False), ("drop_sentences_from_train", True))
     }
-    return Description(found, shared, _overlaps(splits), found_leaks)
+    return Description(found, shared, _overlaps(splits), found_leaks, label_noise(splits))
 
 
 def _overlaps(splits: Splits) -> dict[str, Overlap]:

@@ -60,6 +60,26 @@ class Setting:
         dims = self.base["converted_to_active_dims"]
         return f", a dense encoder converted to {dims} active dims without training" if dims else ""
 
+    def label_noise(self) -> list[str]:
+        """What the gold scores allow on test, a sentence each; empty where no pair has several."""
+        found = self.data["label_noise"]
+        repeated, disagreeing = found["repeated"], found["disagreeing"]
+        if repeated is None or "test" not in repeated["ceilings"]:
+            return []
+        differ = disagreeing["groups"] if disagreeing else 0
+        lines = [
+            f"{repeated['groups']} pairs stand in several rows of all splits together.",
+            f"{differ} of them have different gold scores.",
+            f"By all of them, {_noise(repeated)}.",
+        ]
+        if disagreeing:
+            lines.append(f"By those that differ, {_noise(disagreeing)}.")
+        return [
+            *lines,
+            "The first is too optimistic where equal scores are copies of one judgement.",
+            "The second is too pessimistic, and repeated pairs are not drawn at random.",
+        ]
+
     def parameters(self) -> dict[str, str]:
         """The parameters that were used, with their values as YAML writes them."""
         unused = list(OF_THE_HUB if self.provenance.revision is None else OF_OWN_FILES)
@@ -81,6 +101,20 @@ class Setting:
         """A gold score in [0, 1] on the scale of the source: `4.2 of 5`."""
         low, high = self.score_range
         return f"{low + score * (high - low):.3g} of {high:g}"
+
+
+def _noise(found: dict[str, Any]) -> str:
+    """How far scores of a pair are apart, and the correlation that this would allow."""
+    ceiling = found["ceilings"]["test"]
+    return (
+        f"the standard deviation of a gold score is {found['deviation']:.3f} of the range"
+        f"{_ends(found)}, and a perfect model would have a Pearson of {ceiling['value']:.3f}"
+        f"{_ends(ceiling)} on test if every gold score were that uncertain"
+    )
+
+
+def _ends(found: dict[str, Any]) -> str:
+    return "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def origin(source: str, revision: str | None) -> str:

@@ -181,6 +181,22 @@ def making(**base: object) -> Setting:
             "splits": {"test": split},
             "overlaps": {"test_in_train": {"same_pair": 2, "same_sentence": 3, "near_sentence": 1}},
             "shared_pairs": {},
+            "label_noise": {
+                "repeated": {
+                    "groups": 20,
+                    "deviation": 0.04,
+                    "low": 0.03,
+                    "high": 0.05,
+                    "ceilings": {"test": {"value": 0.99, "low": 0.98, "high": 0.995}},
+                },
+                "disagreeing": {
+                    "groups": 7,
+                    "deviation": 0.06,
+                    "low": None,
+                    "high": None,
+                    "ceilings": {"test": {"value": 0.97, "low": None, "high": None}},
+                },
+            },
         },
         provenance=Provenance("c/d", "e" * 40, {}),
         training={"precision": "fp32", "steps": 4, "best_step": 2},

@@ -63,6 +63,26 @@ def test_rows_that_were_left_out():
     assert "Bad rows" not in html_report(comparison, {}, [], setting())
 
 
+def test_what_the_gold_scores_allow():
+    """With intervals where there are some; nothing where no pair has several scores."""
+    made = setting()
+    comparison = comparison_of(repeated(BASE), repeated(FINETUNED))
+    page = html_report(comparison, {}, [], made)
+    assert "20 pairs stand in several rows of all splits together. 7 of them have different" in page
+    assert "is 0.040 of the range [0.030, 0.050], and a perfect model would have a" in page
+    assert "Pearson of 0.970 on test if every gold score" in page
+    for noise in (
+        {"repeated": None, "disagreeing": None},
+        {"repeated": {"groups": 1, "ceilings": {}}, "disagreeing": None},
+    ):
+        other = replace(made, data={**made.data, "label_noise": noise})
+        assert "gold scores allow" not in html_report(comparison, {}, [], other)
+    agree = {**made.data["label_noise"], "disagreeing": None}
+    page = html_report(comparison, {}, [], replace(made, data={**made.data, "label_noise": agree}))
+    assert "0 of them have different gold scores" in page
+    assert "By those that differ" not in page
+
+
 def test_a_copy_names_its_run():
     """Of the report that DVC keeps, which belongs to all runs with the same results."""
     comparison = comparison_of(repeated(BASE), repeated(FINETUNED))
