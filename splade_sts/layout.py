@@ -13,6 +13,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # What models are measured on: the splits that no training sees.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
+# Below each folder of tables by split: the folder of the further test sets (`data.test_sets`).
+TEST_SETS = "test_sets"
 
 Model = Literal["base", "finetuned"]
 MODELS: tuple[Model, ...] = ("base", "finetuned")
@@ -31,6 +33,8 @@ RAW, NORMALIZED, CALIBRATION = (
     Path("data/calibration.json"),
 )
 PROVENANCE = RAW / "provenance.json"
+# The names of the further test sets, in their order: stages that depend on them read it there.
+SET_NAMES = NORMALIZED / TEST_SETS / "names.json"
 BASE_SOURCE = Path("models/base.json")
 CONTROLS = Path("predictions/controls")
 REPORTS, PLOTS = Path("reports"), Path("plots")
@@ -46,14 +50,19 @@ MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = (
 )
 
 
-def raw(split: Split) -> Path:
-    """The rows of a split as they came (Parquet)."""
-    return RAW / f"{split}.parquet"
+def table(folder: Path, name: str) -> Path:
+    """The Parquet file of a split, or of a further test set, below a folder of them."""
+    return folder / f"{name}.parquet" if name in SPLITS else folder / TEST_SETS / f"{name}.parquet"
 
 
-def normalized(split: Split) -> Path:
-    """The pairs of a split, see `splade_sts.data.pairs.Pairs`."""
-    return NORMALIZED / f"{split}.parquet"
+def raw(name: str) -> Path:
+    """The rows of a split or test set as they came (Parquet)."""
+    return table(RAW, name)
+
+
+def normalized(name: str) -> Path:
+    """The pairs of a split or test set, see `splade_sts.data.pairs.Pairs`."""
+    return table(NORMALIZED, name)
 
 
 def model(name: Model) -> Path:
@@ -62,18 +71,18 @@ def model(name: Model) -> Path:
 
 
 def predictions(name: Model) -> Path:
-    """The folder of a model's predictions: a Parquet file for each held-out split."""
+    """The folder of a model's predictions: a Parquet file for each held-out split and test set."""
     return Path("predictions") / name
 
 
-def prediction(name: Model, split: Split) -> Path:
-    """A model's predictions for the pairs of a split (Parquet)."""
-    return predictions(name) / f"{split}.parquet"
+def prediction(name: Model, held_out: str) -> Path:
+    """A model's predictions for the pairs of a held-out split or test set (Parquet)."""
+    return table(predictions(name), held_out)
 
 
-def control(split: Split) -> Path:
-    """The controls' scores for the pairs of a split (Parquet)."""
-    return CONTROLS / f"{split}.parquet"
+def control(held_out: str) -> Path:
+    """The controls' scores for the pairs of a held-out split or test set (Parquet)."""
+    return table(CONTROLS, held_out)
 
 
 def metrics(stage: str) -> Path:

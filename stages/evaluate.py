@@ -1,10 +1,13 @@
-"""evaluate: one model (base or finetuned) on validation and test, with all predictions."""
+"""evaluate: one model (base or finetuned) on validation, test and the further test sets, with all
+predictions.
+"""
 
 import sys
 from typing import cast
 
 from splade_sts import layout, params
 from splade_sts.data.pairs import Pairs, check_size
+from splade_sts.data.sets import held_out
 from splade_sts.evaluation.encoded import tokens_per_second
 from splade_sts.evaluation.evaluate import evaluate_split
 from splade_sts.evaluation.results import RELEVANT, Evaluation
@@ -24,11 +27,13 @@ def main() -> None:
         model.max_active_dims = settings.max_active_dims
     found = {}
     with replacing_folder(layout.predictions(name)) as folder:
-        for split in layout.HELD_OUT:
+        for split in held_out():
             pairs = Pairs.read(layout.normalized(split))
             check_size(pairs, split)  # said here rather than by compare, after the training
             found[split] = evaluate_split(model, pairs, split, settings, search=split == SEARCHED)
-            found[split].predictions.write(folder / layout.prediction(name, split).name)
+            file = layout.table(folder, split)
+            file.parent.mkdir(exist_ok=True)
+            found[split].predictions.write(file)
     evaluation = Evaluation({split: part.evaluation for split, part in found.items()})
     evaluation.write(name)
     if evaluation.splits[SEARCHED].retrieval is None:

@@ -11,8 +11,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from splade_sts.errors import UserError
 from splade_sts.hub.client import persistently, use_patient_client
-from splade_sts.hub.messages import DamagedFile, SourceKey, explained
-from splade_sts.layout import Split
+from splade_sts.hub.messages import DamagedFile, explained, revision_key
 
 # Formats of data sets whose readers only parse. (A data set's own script is never run: `datasets`
 # has no support for it.)
@@ -44,7 +43,7 @@ class LoadedSplits:
         revision: the commit hash of the Hub that they are from.
     """
 
-    splits: Mapping[Split, datasets.Dataset]
+    splits: Mapping[str, datasets.Dataset]
     revision: str
 
 
@@ -85,9 +84,7 @@ def _agrees(blob: Path) -> bool:
     return True  # another server's own kind of ETag
 
 
-def download_model(
-    source: str, revision: str | None, key: SourceKey = "base_model.source"
-) -> Snapshot:
+def download_model(source: str, revision: str | None, key: str = "base_model.source") -> Snapshot:
     """Fetch a model repository into the Hub's cache.
 
     Only configuration, tokenizer and PyTorch weights are fetched; `.bin` weights only where there
@@ -143,52 +140,60 @@ def _model_from_hub(source: str, revision: str | None) -> Snapshot:
     return Snapshot(folder, info.sha)
 
 
-def load_dataset_splits(source: str, revision: str | None, splits: Sequence[Split]) -> LoadedSplits:
+def load_dataset_splits(
+    source: str,
+    revision: str | None,
+    splits: Sequence[str],
+    config: str | None = None,
+    key: str = "data.source",
+) -> LoadedSplits:
     """Load a data set with `datasets`; the hash of every file is checked before it is read.
 
     Args:
         source: id of the data set.
         revision: branch, tag or commit hash; None for the default branch.
         splits: which of its splits are wanted.
+        config: which of its configurations; None for the default one.
+        key: the parameter that names the data set, for messages.
 
     Raises:
-        UserError: the Hub cannot be reached, refuses access, has no such data set, revision or
-            split, or keeps failing.
+        UserError: the Hub cannot be reached, refuses access, has no such data set, revision,
+            configuration or split, or keeps failing.
     """
     use_patient_client()
-    with explained("data.source", source, revision):
-        loaded, resolved = persistently(lambda: _prepared(source, revision))
+    with explained(key, source, revision):
+        loaded, resolved = persistently(lambda: _prepared(source, revision, config, key))
     missing = [split for split in splits if split not in loaded]
     if missing:
         raise UserError(
-            f"data.source {source!r} has no split {', '.join(missing)}; "
+            f"{key} {source!r} has no split {', '.join(missing)}; "
             f"it has {', '.join(map(str, loaded))}"
         )
     return LoadedSplits({split: loaded[split] for split in splits}, resolved)
 
 
-def _prepared(source: str, revision: str | None) -> tuple[datasets.DatasetDict, str]:
+def _prepared(
+    source: str, revision: str | None, config: str | None, key: str
+) -> tuple[datasets.DatasetDict, str]:
     """What `datasets.load_dataset` does, in steps: the files are checked before they are read."""
     resolved = HfApi().resolve_revision(source, repo_type="dataset", revision=revision).resolved
-    builder = datasets.load_dataset_builder(source, revision=resolved)
+    builder = datasets.load_dataset_builder(source, config, revision=resolved)
     if builder.hash != resolved:  # `datasets` takes the newest cached revision where the Hub fails
         raise UserError(
-            f"data.source {source!r}: the Hub does not give revision {revision!r}, "
-            f"and the cache holds {builder.hash}; try again later, or set data.revision to that"
+            f"{key} {source!r}: the Hub does not give revision {revision!r}, and the cache holds "
+            f"{builder.hash}; try again later, or set {revision_key(key)} to that"
         )
     urls = [url for part in (builder.config.data_files or {}).values() for url in part]
     kind = type(builder).__module__.rsplit(".", 1)[-1]
     if urls and kind not in DATA_FORMATS:
         raise UserError(
-            f"data.source {source!r} holds files of kind {kind!r}; "
-            f"expected {', '.join(DATA_FORMATS)}"
+            f"{key} {source!r} holds files of kind {kind!r}; expected {', '.join(DATA_FORMATS)}"
         )
     home = f"hf://datasets/{source}@{resolved}/"
     foreign = [url for url in urls if not url.startswith(home)]
     if foreign:
         raise UserError(
-            f"data.source {source!r} takes rows from elsewhere, {foreign[0]}; "
-            "expected files of its own"
+            f"{key} {source!r} takes rows from elsewhere, {foreign[0]}; expected files of its own"
         )
     check_hashes(
         Path(

@@ -8,6 +8,7 @@ import pytest
 from splade_sts import layout
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.sets import write_names
 from splade_sts.errors import UserError
 from splade_sts.files import read_json
 from stages import controls
@@ -21,6 +22,7 @@ def project(tmp_path, monkeypatch, pairs) -> Path:
     """Normalized data; the two pairs of test have no word in common."""
     monkeypatch.chdir(tmp_path)
     layout.NORMALIZED.mkdir(parents=True)
+    write_names(layout.NORMALIZED, [])
     pairs.write(layout.normalized("train"))
     pairs.write(layout.normalized("validation"))
     Pairs(["xyz", "xyz"], ["zzz", "abc"], np.array([0.0, 1.0])).write(layout.normalized("test"))
