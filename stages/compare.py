@@ -7,11 +7,14 @@ from dataclasses import replace
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.comparison.compare import SplitResults, compare
+from splade_sts.comparison.evidence import Comparison, best_words
 from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.comparison.suite import SetScores, Suite, make_suite
 from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.data.provenance import Provenance
+from splade_sts.data.sets import set_names
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions
 from splade_sts.files import read_json, replacing_folder, write_json
@@ -53,14 +56,26 @@ def read_results(genre: str | int | None) -> dict[str, SplitResults]:
     return results
 
 
+def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Suite | None:
+    """Test and the further test sets; None where there are none."""
+    if not set_names():
+        return None
+    words = best_words(comparison.splits["validation"].controls)
+    sets = {name: SetScores.read(name, words) for name in ("test", *set_names())}
+    return make_suite(sets, train, words, bootstrap)
+
+
 def main() -> None:
     settings = params.load()
     results = read_results(settings.data.columns.genre)
     train = Pairs.read(layout.normalized("train"))
     dense = dense_encoder(settings.controls, settings.base_model)
+    bootstrap = Bootstrap.of(settings.compare)
+    comparison = compare(results, train, bootstrap)
     comparison = replace(
-        compare(results, train, Bootstrap.of(settings.compare)),
+        comparison,
         dense_is_parent=dense is not None and dense.of_base_model,
+        suite=read_suite(comparison, train, bootstrap),
     )
     changed = {
         split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)

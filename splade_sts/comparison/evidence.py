@@ -1,5 +1,6 @@
 """What a comparison of base and fine-tuned finds, by split."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from pydantic import TypeAdapter
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.statistics import Correlations, Estimate
+from splade_sts.comparison.suite import Suite
 from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import SplitEvaluation
 
@@ -54,6 +56,13 @@ class ControlResult:
     spearman: Estimate
     pearson_gain: Estimate
     spearman_gain: Estimate
+
+
+def best_words(controls: Sequence[ControlResult]) -> str | None:
+    """The name of the control without an encoder that has the highest Spearman, if there is one."""
+    words = [control for control in controls if control.name != DENSE]
+    best = max(words, key=lambda control: control.spearman.value, default=None)
+    return best.name if best else None
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,13 @@ class Comparison:
         splits: what was found, by split.
         dense_is_parent: whether the dense control is the encoder that the base model was converted
             from.
+        suite: test beside the further test sets; None where there are none.
     """
 
     confidence: float
     splits: dict[str, SplitComparison]
     dense_is_parent: bool = False
+    suite: Suite | None = None
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

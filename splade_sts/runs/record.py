@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.suite import Suite
 from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
@@ -215,7 +216,30 @@ def _details(
         for name, value in bounds.items():
             key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
             found[key] = value
+    if comparison and comparison.suite:
+        found |= _suite_details(comparison.suite)
     return {name: float(value) for name, value in found.items() if name not in without}
+
+
+def _suite_details(suite: Suite) -> dict[str, float]:
+    """Spearman of both models, the gain and its interval on each further test set and on the mean
+    of all: `base.STS15.spearman`, `comparison.STS15.gain`.
+    """
+    whole = suite.levels["all"]
+    columns = {name: part.found for name, part in whole.sets.items() if name not in layout.SPLITS}
+    found = {}
+    for name, models in {**columns, params.MEAN: whole.mean}.items():
+        for model in layout.MODELS:
+            if model in models:
+                found[f"{model}.{name}.spearman"] = models[model].spearman.value
+        if "gain" in models:
+            gain = models["gain"].spearman
+            found |= {
+                f"comparison.{name}.gain": gain.value,
+                f"comparison.{name}.gain_low": gain.low,
+                f"comparison.{name}.gain_high": gain.high,
+            }
+    return found
 
 
 def _hashes(lock: bytes) -> dict[str, str]:
