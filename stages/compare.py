@@ -7,9 +7,9 @@ from dataclasses import replace
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
 from splade_sts.comparison.compare import SplitResults, compare
-from splade_sts.comparison.evidence import Comparison, best_words
+from splade_sts.comparison.evidence import Comparison, Suite, best_words
 from splade_sts.comparison.statistics import Bootstrap
-from splade_sts.comparison.suite import SetScores, Suite, make_suite
+from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs

@@ -6,13 +6,13 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from splade_sts import layout
+from splade_sts.comparison.evidence import LEVELS, GenreResult, Level, LevelResult, SetResult, Suite
 from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import (
     BATCH,
@@ -32,11 +32,6 @@ from splade_sts.data.pairs import Pairs, unseen
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.layout import Coefficient
-
-# Which pairs of a set count: all, those that do not stand in train (in either order), and those no
-# sentence of which occurs in train.
-Level = Literal["all", "without_pairs", "without_sentences"]
-LEVELS: tuple[Level, ...] = ("all", "without_pairs", "without_sentences")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,68 +63,6 @@ class SetScores:
             )
         shown = {key: one for key, one in controls.scores.items() if key in (words, DENSE)}
         return cls(pairs, {"base": base.cosine, "finetuned": finetuned.cosine, **shown})
-
-
-@dataclass(frozen=True)
-class SetResult:
-    """Correlations on some pairs of a set, by the name of a model or control, and the `gain` of
-    fine-tuned over base; not there is what hardly varies.
-    """
-
-    pairs: int
-    found: dict[str, Correlations]
-
-
-@dataclass(frozen=True)
-class LevelResult:
-    """What was found at one `Level`.
-
-    Attributes:
-        sets: by the name of the set. Nothing is found where fewer than `MINIMUM_SLICE` pairs are
-            left of more.
-        mean: of all sets, each with the same weight; of what is found in every one of them.
-    """
-
-    sets: dict[str, SetResult]
-    mean: dict[str, Correlations]
-
-
-@dataclass(frozen=True)
-class GenreResult:
-    """Correlations on the pairs of one genre, by model or control."""
-
-    pairs: int
-    found: dict[str, dict[Coefficient, float]]
-
-
-@dataclass(frozen=True)
-class Suite:
-    """The models on all test sets.
-
-    Attributes:
-        words: the control without an encoder that is shown: the best one on validation; None where
-            none of them varies.
-        levels: by `Level`.
-        left_out: by `Level` and set, the rows of its normalized table that are left out, from 0.
-        genres: by set and genre, of the sets that have genres; all pairs count.
-    """
-
-    words: str | None
-    levels: dict[Level, LevelResult]
-    left_out: dict[Level, dict[str, list[int]]]
-    genres: dict[str, dict[str, GenreResult]]
-
-    def gain_left(self, level: Level, name: str | None) -> float | None:
-        """The gain in Spearman at a level, as a share of that of all pairs; of the mean where
-        `name` is None. None where the interval of the latter is not above zero, or one is missing.
-        """
-        whole, left = (
-            part.mean if name is None else part.sets[name].found
-            for part in (self.levels["all"], self.levels[level])
-        )
-        if "gain" not in whole or "gain" not in left or whole["gain"].spearman.low <= 0:
-            return None
-        return left["gain"].spearman.value / whole["gain"].spearman.value
 
 
 def make_suite(

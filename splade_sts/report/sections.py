@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from splade_sts import layout
-from splade_sts.comparison.evidence import Change, Comparison, Part, SplitComparison
+from splade_sts.comparison.evidence import (
+    Change,
+    Comparison,
+    GenreResult,
+    Level,
+    Part,
+    SplitComparison,
+    Suite,
+)
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import Correlations, Estimate
-from splade_sts.comparison.suite import GenreResult, Level, Suite
 from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import RELEVANT
 from splade_sts.report import names

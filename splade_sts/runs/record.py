@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from splade_sts import layout, params
-from splade_sts.comparison.evidence import Comparison
-from splade_sts.comparison.suite import Suite
+from splade_sts.comparison.evidence import Comparison, Suite
 from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id

@@ -160,6 +160,7 @@ def making(**base: object) -> Setting:
             "splits": {"test": split},
             "overlaps": {"test_in_train": {"same_pair": 2, "same_sentence": 3, "near_sentence": 1}},
             "shared_pairs": {},
+            "test_sets": {},
         },
         provenance=Provenance("c/d", "e" * 40, {}),
         training={"precision": "fp32", "steps": 4, "best_step": 2},
