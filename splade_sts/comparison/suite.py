@@ -209,7 +209,8 @@ def correlations(samples: Sequence[Resampled], bootstrap: Bootstrap) -> dict[str
         value = float(np.mean([one.values[place] for one, place in own]))
         drawn = np.mean([one.drawn[place] for one, place in own], axis=0)
         without = [one.without[place] / len(samples) for one, place in own]
-        found[row] = estimate(value, drawn, without, bootstrap)
+        with np.errstate(invalid="ignore"):  # no correlation in some resample: no interval either
+            found[row] = estimate(value, drawn, without, bootstrap)
     made = {
         name: Correlations(pearson=found["pearson", name], spearman=found["spearman", name])
         for name in dict.fromkeys(name for _, name in rows)
