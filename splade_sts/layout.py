@@ -13,6 +13,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # What models are measured on: the splits that no training sees.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
+# Below each folder of tables by split: the folder of the further test sets (`data.test_sets`).
+TEST_SETS = "test_sets"
 
 Model = Literal["base", "finetuned"]
 MODELS: tuple[Model, ...] = ("base", "finetuned")
@@ -33,6 +35,8 @@ RAW, NORMALIZED, CALIBRATION = (
 PROVENANCE = RAW / "provenance.json"
 # Sets that are searched in, and below it where they came from.
 SEARCHES, SEARCH_ORIGINS = RAW / "retrieval", RAW / "retrieval" / "provenance.json"
+# The names of the further test sets, in their order: stages that depend on them read it there.
+SET_NAMES = NORMALIZED / TEST_SETS / "names.json"
 BASE_SOURCE = Path("models/base.json")
 CONTROLS = Path("predictions/controls")
 REPORTS, PLOTS = Path("reports"), Path("plots")
@@ -48,9 +52,9 @@ MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = (
 )
 
 
-def raw(split: Split) -> Path:
-    """The rows of a split as they came (Parquet)."""
-    return RAW / f"{split}.parquet"
+def table(folder: Path, name: str) -> Path:
+    """The Parquet file of a split, or of a further test set, below a folder of them."""
+    return folder / f"{name}.parquet" if name in SPLITS else folder / TEST_SETS / f"{name}.parquet"
 
 
 def search(name: str) -> Path:
@@ -58,9 +62,14 @@ def search(name: str) -> Path:
     return SEARCHES / name
 
 
-def normalized(split: Split) -> Path:
-    """The pairs of a split, see `splade_sts.data.pairs.Pairs`."""
-    return NORMALIZED / f"{split}.parquet"
+def raw(name: str) -> Path:
+    """The rows of a split or test set as they came (Parquet)."""
+    return table(RAW, name)
+
+
+def normalized(name: str) -> Path:
+    """The pairs of a split or test set, see `splade_sts.data.pairs.Pairs`."""
+    return table(NORMALIZED, name)
 
 
 def model(name: Model) -> Path:
@@ -69,13 +78,13 @@ def model(name: Model) -> Path:
 
 
 def predictions(name: Model) -> Path:
-    """The folder of a model's predictions: a Parquet file for each held-out split."""
+    """The folder of a model's predictions: a Parquet file for each held-out split and test set."""
     return Path("predictions") / name
 
 
-def prediction(name: Model, split: str) -> Path:
-    """A model's predictions for the pairs of a split (Parquet)."""
-    return predictions(name) / f"{split}.parquet"
+def prediction(name: Model, held_out: str) -> Path:
+    """A model's predictions for the pairs of a held-out split or test set (Parquet)."""
+    return table(predictions(name), held_out)
 
 
 def paraphrase_queries(name: Model, split: str) -> Path:
@@ -88,9 +97,9 @@ def search_queries(name: Model, searched: str) -> Path:
     return predictions(name) / f"search-{searched}.parquet"
 
 
-def control(split: str) -> Path:
-    """The controls' scores for the pairs of a split (Parquet)."""
-    return CONTROLS / f"{split}.parquet"
+def control(held_out: str) -> Path:
+    """The controls' scores for the pairs of a held-out split or test set (Parquet)."""
+    return table(CONTROLS, held_out)
 
 
 def metrics(stage: str) -> Path:

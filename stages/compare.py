@@ -6,13 +6,17 @@ from dataclasses import replace
 
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
-from splade_sts.comparison.compare import SearchResults, SplitResults, compare
+from splade_sts.comparison.compare import BothSearched, SearchResults, SplitResults, compare
+from splade_sts.comparison.evidence import Comparison, Suite, best_words
+from splade_sts.comparison.retrieval import RetrievalResults
 from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.data.provenance import Provenance
 from splade_sts.data.search import read_origins
+from splade_sts.data.sets import set_names
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions, QueryResults
 from splade_sts.files import read_json, replacing_folder, write_json
@@ -76,20 +80,51 @@ def read_searches() -> dict[str, SearchResults]:
     }
 
 
+def read_paraphrases() -> dict[str, BothSearched]:
+    """The searches in the further test sets that have paraphrases."""
+    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
+    found = {}
+    for name in set_names():
+        before, after = base.splits[name].retrieval, finetuned.splits[name].retrieval
+        if before is not None and after is not None:
+            found[name] = (
+                RetrievalResults(
+                    before, QueryResults.read(layout.paraphrase_queries("base", name))
+                ),
+                RetrievalResults(
+                    after, QueryResults.read(layout.paraphrase_queries("finetuned", name))
+                ),
+            )
+    return found
+
+
+def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Suite | None:
+    """Test and the further test sets; None where there are none."""
+    if not set_names():
+        return None
+    words = best_words(comparison.splits["validation"].controls)
+    sets = {name: SetScores.read(name, words) for name in ("test", *set_names())}
+    return make_suite(sets, train, words, bootstrap)
+
+
 def main() -> None:
     settings = params.load()
     results = read_results(settings.data.columns.genre)
     train = Pairs.read(layout.normalized("train"))
     dense = dense_encoder(settings.controls, settings.base_model)
+    bootstrap = Bootstrap.of(settings.compare)
+    comparison = compare(
+        results,
+        train,
+        bootstrap,
+        read_searches(),
+        read_paraphrases(),
+        settings.compare.margin,
+    )
     comparison = replace(
-        compare(
-            results,
-            train,
-            Bootstrap.of(settings.compare),
-            read_searches(),
-            settings.compare.margin,
-        ),
+        comparison,
         dense_is_parent=dense is not None and dense.of_base_model,
+        suite=read_suite(comparison, train, bootstrap),
     )
     changed = {
         split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)

@@ -8,6 +8,7 @@ from splade_sts.controls.lexical import fit
 from splade_sts.controls.reference import DenseEncoder, dense_encoder
 from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.sets import held_out
 from splade_sts.files import replacing_folder, write_json
 from splade_sts.process import run_stage
 
@@ -38,11 +39,13 @@ def strongest(values: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     settings = params.load()
     dense = dense_encoder(settings.controls, settings.base_model)
-    pairs = {str(split): Pairs.read(layout.normalized(split)) for split in layout.HELD_OUT}
+    pairs = {name: Pairs.read(layout.normalized(name)) for name in held_out()}
     scored = score(Pairs.read(layout.normalized("train")), pairs, dense)
     with replacing_folder(layout.CONTROLS) as folder:
         for split, table in scored.items():
-            table.write(folder / f"{split}.parquet")
+            file = layout.table(folder, split)
+            file.parent.mkdir(exist_ok=True)
+            table.write(file)
     found = {
         split: {
             name: both
@@ -56,7 +59,7 @@ def main() -> None:
         for split, values in found.items()
     }
     write_json(layout.evidence("controls"), found)
-    headlines = {split: strongest(values) for split, values in spearman.items()}
+    headlines = {str(split): strongest(spearman[split]) for split in layout.HELD_OUT}
     write_json(layout.metrics("controls"), headlines)
     if dense is not None:
         base = ", which the base model is converted from" if dense.of_base_model else ""

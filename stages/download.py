@@ -1,14 +1,16 @@
-"""download: fetch the raw rows of every split, unchanged, and write down where they came from.
+"""download: fetch the raw rows of every split and further test set, unchanged, and write down where
+they came from.
 
 Of text files the line of each row is kept too: as the index of the table, beside its columns.
 """
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from splade_sts import layout, params
-from splade_sts.data.provenance import Origin, Provenance
+from splade_sts.data.provenance import Origin, Provenance, SetOrigin
 from splade_sts.data.sample import sample_file
 from splade_sts.data.search import (
     TABLES,
@@ -18,12 +20,25 @@ from splade_sts.data.search import (
     search_of,
     write_origins,
 )
-from splade_sts.data.tables import find_split, read_table
+from splade_sts.data.tables import find_split, named_table, read_table
 from splade_sts.errors import UserError, shown
 from splade_sts.files import replacing_folder, sha256
 from splade_sts.known import NANO_BEIR, NANO_SETS
-from splade_sts.params import DataParams
+from splade_sts.params import DataParams, SetParams
 from splade_sts.process import run_stage
+
+
+def store(file: Path, table: pd.DataFrame, target: Path) -> Origin:
+    """Write the rows of a file as Parquet."""
+    try:
+        table.to_parquet(target)
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{shown(file)}: a column holds values of different types: {error}"
+        ) from None
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{shown(file)}: cannot be stored as Parquet: {error}") from None
+    return Origin(shown(file.name), sha256(file), len(table))
 
 
 def from_files(data: DataParams, folder: Path) -> Provenance:
@@ -35,15 +50,7 @@ def from_files(data: DataParams, folder: Path) -> Provenance:
         else:
             file = find_split(Path(data.path), split, getattr(data.files, split))
             table = read_table(file, data.header, data.delimiter, data.quotes)
-        try:
-            table.to_parquet(folder / layout.raw(split).name)
-        except pa.ArrowException as error:
-            raise UserError(
-                f"{shown(file)}: a column holds values of different types: {error}"
-            ) from None
-        except (ValueError, OverflowError) as error:
-            raise UserError(f"{shown(file)}: cannot be stored as Parquet: {error}") from None
-        origins[split] = Origin(shown(file.name), sha256(file), len(table))
+        origins[split] = store(file, table, layout.table(folder, split))
     return Provenance(data.source, None, origins)
 
 
@@ -52,10 +59,11 @@ def from_hub(data: DataParams, folder: Path) -> Provenance:
 
     loaded = load_dataset_splits(data.source, data.revision, layout.SPLITS)
     origins: dict[layout.Split, Origin] = {}
-    for split, dataset in loaded.splits.items():
-        path = folder / f"{split}.parquet"
-        dataset.to_pandas().to_parquet(path, index=False)
-        origins[split] = Origin(path.name, sha256(path), len(dataset))
+    for split in layout.SPLITS:
+        path = layout.table(folder, split)
+        rows = loaded.splits[split].to_pandas()
+        rows.to_parquet(path, index=False)
+        origins[split] = Origin(path.name, sha256(path), len(rows))
     return Provenance(data.source, loaded.revision, origins)
 
 
@@ -86,6 +94,25 @@ def fetch_search(name: str, data: DataParams, revision: str | None) -> tuple[Sea
     return search, origin
 
 
+def further(name: str, settings: SetParams, data: DataParams, folder: Path) -> SetOrigin:
+    """The rows of a further test set."""
+    key, target = f"data.test_sets.{name}", layout.table(folder, name)
+    target.parent.mkdir(exist_ok=True)
+    if settings.file is not None:
+        file = named_table(Path(data.path), settings.file, f"{key}.file")
+        table = read_table(file, settings.header, settings.delimiter, settings.quotes, key)
+        return SetOrigin(settings.source, None, None, None, store(file, table, target))
+    from splade_sts.hub.fetch import load_dataset_splits
+
+    loaded = load_dataset_splits(
+        settings.source, settings.revision, [settings.split], settings.config, f"{key}.source"
+    )
+    rows = loaded.splits[settings.split].to_pandas()
+    rows.to_parquet(target, index=False)
+    origin = Origin(target.name, sha256(target), len(rows))
+    return SetOrigin(settings.source, settings.config, settings.split, loaded.revision, origin)
+
+
 def main() -> None:
     settings = params.load()
     data, evaluate = settings.data, settings.evaluate
@@ -98,6 +125,8 @@ def main() -> None:
             search.write(folder / layout.SEARCHES.name / name)
         write_origins(origins, folder / layout.SEARCHES.name / layout.SEARCH_ORIGINS.name)
         provenance = fetch(data, folder)
+        for name, wanted in (data.test_sets or {}).items():
+            provenance.test_sets[name] = further(name, wanted, data, folder)
         provenance.write(folder)
     for split, origin in provenance.splits.items():
         print(f"{split}: {origin.rows} rows from {data.source} ({origin.file})")
@@ -107,6 +136,8 @@ def main() -> None:
             f"left out: {found.left_out['queries']} queries without judgement or text, "
             f"{found.left_out['documents']} documents without text"
         )
+    for name, pairs in provenance.test_sets.items():
+        print(f"{name}: {pairs.rows.rows} rows from {pairs.source} ({pairs.rows.file})")
 
 
 if __name__ == "__main__":

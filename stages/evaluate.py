@@ -1,5 +1,5 @@
-"""evaluate: one model (base or finetuned) on validation, test and what is searched in, with all
-predictions.
+"""evaluate: one model (base or finetuned) on validation, test, the further test sets and what is
+searched in, with all predictions.
 """
 
 import sys
@@ -8,6 +8,7 @@ from typing import cast
 from splade_sts import layout, params
 from splade_sts.data.pairs import Pairs, check_size
 from splade_sts.data.search import Search
+from splade_sts.data.sets import held_out
 from splade_sts.evaluation.encoded import tokens_per_second
 from splade_sts.evaluation.evaluate import evaluate_split
 from splade_sts.evaluation.results import RELEVANT, Evaluation
@@ -25,11 +26,13 @@ def main() -> None:
         model.max_active_dims = settings.max_active_dims
     found, searched = {}, {}
     with replacing_folder(layout.predictions(name)) as folder:
-        for split in layout.HELD_OUT:
+        for split in held_out():
             pairs = Pairs.read(layout.normalized(split))
             check_size(pairs, split)  # said here rather than by compare, after the training
             found[split] = evaluate_split(model, pairs, split, settings)
-            found[split].predictions.write(folder / layout.prediction(name, split).name)
+            file = layout.table(folder, split)
+            file.parent.mkdir(exist_ok=True)
+            found[split].predictions.write(file)
             if (queries := found[split].queries) is not None:
                 queries.write(folder / layout.paraphrase_queries(name, split).name)
         for place in settings.retrieval_sets:

@@ -87,11 +87,16 @@ class SearchResults:
     finetuned_queries: QueryResults
 
 
+# What base and fine-tuned found in the same search.
+BothSearched = tuple[RetrievalResults, RetrievalResults]
+
+
 def compare(
     results: Mapping[str, SplitResults],
     train: Pairs,
     bootstrap: Bootstrap,
     searches: Mapping[str, SearchResults] | None = None,
+    paraphrases: Mapping[str, BothSearched] | None = None,
     margin: float | None = None,
 ) -> Comparison:
     """Compare the two models on every split, and on every set that is searched in.
@@ -101,6 +106,7 @@ def compare(
         train: the pairs that training saw.
         bootstrap: how intervals are made; slices take at most `SLICE_RESAMPLES` resamples.
         searches: by name of the set.
+        paraphrases: the search for paraphrases in further test sets, by name.
         margin: `compare.margin`.
 
     Raises:
@@ -113,6 +119,10 @@ def compare(
         splits={
             split: compare_split(split, found, train, bootstrap, margin)
             for split, found in results.items()
+        },
+        paraphrases={
+            name: compare_retrieval(name, *both, bootstrap, margin)
+            for name, both in (paraphrases or {}).items()
         },
         searches={
             name: compare_search(name, found, bootstrap, margin)

@@ -1,7 +1,8 @@
 """What a comparison of base and fine-tuned finds, by split."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -12,6 +13,7 @@ from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.statistics import Correlations, Estimate
 from splade_sts.controls.scores import DENSE
 from splade_sts.evaluation.results import SplitEvaluation
+from splade_sts.layout import Coefficient
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ class ControlResult:
     spearman: Estimate
     pearson_gain: Estimate
     spearman_gain: Estimate
+
+
+def best_words(controls: Sequence[ControlResult]) -> str | None:
+    """The name of the control without an encoder that has the highest Spearman, if there is one."""
+    words = [control for control in controls if control.name != DENSE]
+    best = max(words, key=lambda control: control.spearman.value, default=None)
+    return best.name if best else None
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,74 @@ class SplitComparison:
         return next(iter(dense + best), None)
 
 
+# Which pairs of a set count: all, those that do not stand in train (in either order), and those no
+# sentence of which occurs in train.
+Level = Literal["all", "without_pairs", "without_sentences"]
+LEVELS: tuple[Level, ...] = ("all", "without_pairs", "without_sentences")
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """Correlations on some pairs of a set, by the name of a model or control, and the `gain` of
+    fine-tuned over base; not there is what hardly varies.
+    """
+
+    pairs: int
+    found: dict[str, Correlations]
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """What was found at one `Level`.
+
+    Attributes:
+        sets: by the name of the set. Nothing is found where fewer than `MINIMUM_SLICE` pairs are
+            left of more.
+        mean: of all sets, each with the same weight; of what is found in every one of them.
+    """
+
+    sets: dict[str, SetResult]
+    mean: dict[str, Correlations]
+
+
+@dataclass(frozen=True)
+class GenreResult:
+    """Correlations on the pairs of one genre, by model or control."""
+
+    pairs: int
+    found: dict[str, dict[Coefficient, float]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The models on all test sets.
+
+    Attributes:
+        words: the control without an encoder that is shown: the best one on validation; None where
+            none of them varies.
+        levels: by `Level`.
+        left_out: by `Level` and set, the rows of its normalized table that are left out, from 0.
+        genres: by set and genre, of the sets that have genres; all pairs count.
+    """
+
+    words: str | None
+    levels: dict[Level, LevelResult]
+    left_out: dict[Level, dict[str, list[int]]]
+    genres: dict[str, dict[str, GenreResult]]
+
+    def gain_left(self, level: Level, name: str | None) -> float | None:
+        """The gain in Spearman at a level, as a share of that of all pairs; of the mean where
+        `name` is None. None where the interval of the latter is not above zero, or one is missing.
+        """
+        whole, left = (
+            part.mean if name is None else part.sets[name].found
+            for part in (self.levels["all"], self.levels[level])
+        )
+        if "gain" not in whole or "gain" not in left or whole["gain"].spearman.low <= 0:
+            return None
+        return left["gain"].spearman.value / whole["gain"].spearman.value
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Base against fine-tuned by held-out split.
@@ -193,18 +270,22 @@ class Comparison:
         splits: what was found, by split.
         dense_is_parent: whether the dense control is the encoder that the base model was converted
             from.
+        paraphrases: the search for paraphrases in each further test set that has some.
         searches: the sets that were searched in, by name.
         margin: `compare.margin`.
         recalibration: what is left of the error on test once validation has set the scale; empty
             where one of the two splits is missing, and in evidence of earlier versions.
+        suite: test beside the further test sets; None where there are none.
     """
 
     confidence: float
     splits: dict[str, SplitComparison]
     dense_is_parent: bool = False
+    paraphrases: dict[str, RetrievalComparison] = field(default_factory=dict)
     searches: dict[str, SearchComparison] = field(default_factory=dict)
     margin: float | None = None
     recalibration: tuple[Recalibration, ...] = ()
+    suite: Suite | None = None
 
     def headlines(self) -> dict[str, float]:
         """What `dvc metrics show` lists, all of Spearman on test: the interval of fine-tuned minus

@@ -6,11 +6,10 @@ from sentence_transformers.util import pairwise_cos_sim
 
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
-from splade_sts.hub.messages import SourceKey
 from splade_sts.model.encoder import load_dense
 from splade_sts.model.source import locate, named
 
-KEY: SourceKey = "controls.dense_model"
+KEY = "controls.dense_model"
 
 
 class DenseControl:
@@ -25,7 +24,7 @@ class DenseControl:
         UserError: it cannot be found, fetched or loaded as a dense encoder.
     """
 
-    def __init__(self, source: str, revision: str | None, key: SourceKey = KEY):
+    def __init__(self, source: str, revision: str | None, key: str = KEY):
         folder = locate(source, revision, key=key).folder
         with named(key):
             self.model = load_dense(folder)

@@ -78,6 +78,7 @@ class Description:
         leaks: by the value of `data.on_leak`, the pairs of train that it would leave out of those
             that are there.
         label_noise: how far gold scores of the same pair are apart, and what that allows.
+        test_sets: each further test set by itself.
     """
 
     splits: dict[str, SplitDescription]
@@ -85,6 +86,7 @@ class Description:
     overlaps: dict[str, Overlap]
     leaks: dict[str, int]
     label_noise: LabelNoise
+    test_sets: dict[str, SplitDescription] = field(default_factory=dict)
 
     def headlines(self, on_bad_row: OnBadRow = "stop") -> dict[str, Any]:
         """Rows of each split, the pairs of train that stand in another one, and, where bad rows are
@@ -107,14 +109,18 @@ class Description:
 
 
 def describe(
-    splits: Splits, dropped: int = 0, bad_rows: Mapping[str, Sequence[BadRow]] | None = None
+    splits: Splits,
+    dropped: int = 0,
+    bad_rows: Mapping[str, Sequence[BadRow]] | None = None,
+    test_sets: Splits | None = None,
 ) -> Description:
-    """Describe normalized splits.
+    """Describe normalized splits and further test sets.
 
     Args:
         splits: the pairs of each split.
         dropped: pairs of train that are left out already, by `data.on_leak`.
-        bad_rows: by split, the rows that are left out already, by `data.on_bad_row`.
+        bad_rows: by split or set, the rows that are left out already, by `data.on_bad_row`.
+        test_sets: the pairs of each further test set.
     """
     bad = bad_rows or {}
     keys = {name: set(pairs.keys) for name, pairs in splits.items()}
@@ -127,7 +133,8 @@ def describe(
         name: int(leaks(splits, sentences).sum())
         for name, sentences in (("drop_from_train", False), ("drop_sentences_from_train", True))
     }
-    return Description(found, shared, _overlaps(splits), found_leaks, label_noise(splits))
+    sets = {name: _describe(pairs, bad.get(name, ())) for name, pairs in (test_sets or {}).items()}
+    return Description(found, shared, _overlaps(splits), found_leaks, label_noise(splits), sets)
 
 
 def _overlaps(splits: Splits) -> dict[str, Overlap]:

@@ -45,8 +45,9 @@ def normalize_split(
     columns: ColumnsParams,
     score_range: tuple[float, float],
     on_bad_row: OnBadRow = "stop",
+    key: str = "data",
 ) -> NormalizedSplit:
-    """Normalize the rows of one split.
+    """Normalize the rows of one split or test set.
 
     A row is bad if a sentence or genre is empty, or if the score is empty, no number or outside
     `score_range`.
@@ -58,6 +59,7 @@ def normalize_split(
         columns: where each field stands: a column's name, or its number from 0; None for no genre.
         score_range: lowest and highest score of the source, mapped to 0 and 1.
         on_bad_row: `stop` or `drop`.
+        key: where params.yaml says all but that, for messages.
 
     Raises:
         UserError: a column is missing or named for two fields, or the first line is no header; a
@@ -66,7 +68,8 @@ def normalize_split(
     """
     low, high = score_range
     picked = {
-        field: raw.iloc[:, place].tolist() for field, place in _places(raw, where, columns).items()
+        field: raw.iloc[:, place].tolist()
+        for field, place in _places(raw, where, columns, key).items()
     }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
     bad_rows: list[BadRow] = []
@@ -79,7 +82,7 @@ def normalize_split(
             if field == "score":
                 number = _score(original)
                 if number is None or not low <= number <= high:
-                    expected = f"a number from {low:g} to {high:g} (data.score_range)"
+                    expected = f"a number from {low:g} to {high:g} ({key}.score_range)"
                     found.append(f"score is {reprlib.repr(original)}; expected {expected}")
                 else:
                     values[field] = (number - low) / (high - low)
@@ -118,7 +121,7 @@ def listing(bad_rows: Sequence[BadRow]) -> str:
     return "\n  ".join(lines)
 
 
-def _places(raw: pd.DataFrame, where: str, columns: ColumnsParams) -> dict[str, int]:
+def _places(raw: pd.DataFrame, where: str, columns: ColumnsParams, key: str) -> dict[str, int]:
     """Where each field stands: the number of its column, from 0; no place for a genre that the data
     has not.
 
@@ -127,26 +130,26 @@ def _places(raw: pd.DataFrame, where: str, columns: ColumnsParams) -> dict[str, 
             a row.
     """
     wanted = columns.model_dump(exclude_none=True)
-    places = {field: _place(raw, where, field, column) for field, column in wanted.items()}
+    places = {field: _place(raw, where, field, column, key) for field, column in wanted.items()}
     for first, second in combinations(places, 2):
         if places[first] == places[second]:
             name = reprlib.repr(raw.columns[places[first]])
             raise UserError(
-                f"{where}: data.columns.{first} and data.columns.{second} are one column, {name}; "
-                "each field needs a column of its own"
+                f"{where}: {key}.columns.{first} and {key}.columns.{second} are one column, "
+                f"{name}; each field needs a column of its own"
             )
     # who names columns by numbers may have forgotten that there is no header
     name = raw.columns[places["score"]]
     if isinstance(columns.score, int) and _is_row(raw) and _score(name) is not None:
         raise UserError(
             f"{where}: the first line was read as names of columns, but that of score is "
-            f"{reprlib.repr(name)}: set data.header=false where the first line is a row (where it "
-            "is none, set data.columns.score to that name)"
+            f"{reprlib.repr(name)}: set {key}.header=false where the first line is a row (where it "
+            f"is none, set {key}.columns.score to that name)"
         )
     return places
 
 
-def _place(raw: pd.DataFrame, where: str, field: str, column: str | int) -> int:
+def _place(raw: pd.DataFrame, where: str, field: str, column: str | int, key: str) -> int:
     names = list(raw.columns)
     if isinstance(column, int) and 0 <= column < len(names):
         return column
@@ -155,22 +158,22 @@ def _place(raw: pd.DataFrame, where: str, field: str, column: str | int) -> int:
     raise UserError(
         f"{where}: no column {column!r} for {field}; it has "
         f"{', '.join(map(reprlib.repr, names[:SHOWN_COLUMNS]))}"
-        f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. {_hint(raw)}"
-        f"Set data.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
+        f"{' and more' if len(names) > SHOWN_COLUMNS else ''}. {_hint(raw, key)}"
+        f"Set {key}.columns.{field} to one of them, or to a number from 0 to {len(names) - 1}"
     )
 
 
-def _hint(raw: pd.DataFrame) -> str:
+def _hint(raw: pd.DataFrame, key: str) -> str:
     """How the file may have been meant to be read, where its columns look like something else."""
     if raw.index.name is None:  # no text: nothing separates its fields
         return ""
     if _is_row(raw):
-        return "Set data.header=false if the first line is a row and not the names of columns. "
+        return f"Set {key}.header=false if the first line is a row and not the names of columns. "
     start = str(raw.columns[0] if raw.columns[0] != "0" else raw.iloc[0, 0])  # "0": no header
     for name, separator in DELIMITERS.items():
         # two separate three fields; commas in a sentence are none
         if start.count(separator) >= 2 and (name != "comma" or len(raw.columns) == 1):
-            return f"Set data.delimiter={name} if that is what separates its fields. "
+            return f"Set {key}.delimiter={name} if that is what separates its fields. "
     return ""
 
 

@@ -146,7 +146,7 @@ Splits = dict[str, Pairs]
 
 
 def check_size(pairs: Pairs, split: str) -> None:
-    """Raise `UserError` where a split has too few pairs for intervals."""
+    """Raise `UserError` where a split or test set has too few pairs for intervals."""
     if len(pairs) < MINIMUM_PAIRS:
         raise UserError(
             f"{split} has {len(pairs)} pairs; intervals need at least {MINIMUM_PAIRS}: use a "
@@ -154,14 +154,14 @@ def check_size(pairs: Pairs, split: str) -> None:
         )
 
 
-def check_gold(pairs: Pairs, split: str) -> None:
-    """Raise `UserError` where the gold scores of a split allow no comparison: fewer than
-    `MINIMUM_PAIRS`, or (almost) all the same.
+def check_gold(pairs: Pairs, split: str, key: str = "data") -> None:
+    """Raise `UserError` where the gold scores of a split or test set allow no comparison: fewer
+    than `MINIMUM_PAIRS`, or (almost) all the same. `key` names what it is read by, in params.yaml.
     """
     check_size(pairs, split)
     values, counts = np.unique(pairs.score, return_counts=True)
     most, score = int(counts.max()), values[counts.argmax()]
-    advice = "check data.columns.score and data.score_range, or use a larger split"
+    advice = f"check {key}.columns.score and {key}.score_range, or use a larger split"
     if most == len(pairs):
         raise UserError(
             f"{split}: all {most} gold scores are {score:g} (of 0 to 1), which correlate with "

@@ -1,6 +1,6 @@
 """Where the raw rows came from, as `download` writes it down."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -26,6 +26,24 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class SetOrigin:
+    """Where the rows of a further test set came from.
+
+    Attributes:
+        source: its `source`: an id on the Hub, or `local`.
+        config, split: what was taken of a data set on the Hub; None for a file.
+        revision: the Hub's commit hash; None for a file.
+        rows: the rows.
+    """
+
+    source: str
+    config: str | None
+    split: str | None
+    revision: str | None
+    rows: Origin
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where the data came from.
 
@@ -33,11 +51,13 @@ class Provenance:
         source: `data.source`.
         revision: the Hub's commit hash; None for files.
         splits: by split.
+        test_sets: the further test sets, by name.
     """
 
     source: str
     revision: str | None
     splits: dict[Split, Origin]
+    test_sets: dict[str, SetOrigin] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write it beside the rows, into `folder`."""

@@ -55,13 +55,8 @@ def table_format(path: Path) -> str | None:
     return next((ending for ending in FORMATS if name.endswith(ending)), None)
 
 
-def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
-    """The file of `split` in `folder`: `file` where given, otherwise the one table whose name says
-    so.
-
-    Raises:
-        UserError: there is no such folder, no such file, or more than one.
-    """
+def check_folder(folder: Path) -> None:
+    """Raise `UserError` where `data.path` is no folder."""
     where = shown(folder)
     try:
         folder.stat()
@@ -69,16 +64,36 @@ def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
         raise UserError(f"data.path: {where} is not a folder ({error})") from None
     if not folder.is_dir():
         raise UserError(f"data.path: {where} is not a folder")
+
+
+def named_table(folder: Path, file: str, key: str) -> Path:
+    """The table `file` in `folder`; `key` is the parameter that names it.
+
+    Raises:
+        UserError: there is no such folder or file, or it is no table.
+    """
+    check_folder(folder)
+    path = folder / file
+    if not path.is_file():
+        raise UserError(f"{key}: {shown(path)} not found")
+    if table_format(path) is None:
+        raise UserError(
+            f"{key}: {shown(path)} is none of {', '.join(FORMATS)} (plain or compressed)"
+        )
+    return path
+
+
+def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
+    """The file of `split` in `folder`: `file` where given, otherwise the one table whose name says
+    so.
+
+    Raises:
+        UserError: there is no such folder, no such file, or more than one.
+    """
     if file is not None:
-        path = folder / file
-        if not path.is_file():
-            raise UserError(f"data.files.{split}: {shown(path)} not found")
-        if table_format(path) is None:
-            raise UserError(
-                f"data.files.{split}: {shown(path)} is none of {', '.join(FORMATS)} (plain or "
-                "compressed)"
-            )
-        return path
+        return named_table(folder, file, f"data.files.{split}")
+    check_folder(folder)
+    where = shown(folder)
     tables = [path for path in sorted(folder.iterdir()) if path.is_file() and table_format(path)]
     words = {path: path.name.lower().split(".")[0].replace("_", "-").split("-") for path in tables}
     found = [path for path in tables if any(name in words[path] for name in SPLIT_WORDS[split])]
@@ -100,13 +115,18 @@ def find_split(folder: Path, split: Split, file: str | None = None) -> Path:
 
 
 def read_table(
-    path: Path, header: bool = True, delimiter: str | None = None, quotes: bool = True
+    path: Path,
+    header: bool = True,
+    delimiter: str | None = None,
+    quotes: bool = True,
+    key: str = "data",
 ) -> pd.DataFrame:
     """Read a table as it stands, one row a record.
 
     CSV and TSV values stay strings; columns are named by the first line, or numbered from "0" where
     `header` is false; `delimiter` is a key of `DELIMITERS`, or None to go by the file's ending;
     rows may have extra fields (missing ones become None). JSON Lines and Parquet keep their types.
+    `key` is where params.yaml says all that, for messages.
 
     Returns:
         The rows. Where the format has lines, the index is called `line` and says on which line of
@@ -127,7 +147,7 @@ def read_table(
                     table = _read_json_lines(text, where)
                 else:
                     separator = DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")]
-                    table = _read_delimited(text, where, header, separator, quotes)
+                    table = _read_delimited(text, where, header, separator, quotes, key)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{where} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8"
@@ -224,7 +244,7 @@ def _read_parquet(file: IO[bytes], where: str) -> pd.DataFrame:
 
 
 def _read_delimited(
-    file: TextIO, where: str, header: bool, delimiter: str, quotes: bool
+    file: TextIO, where: str, header: bool, delimiter: str, quotes: bool, key: str
 ) -> pd.DataFrame:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     csv.field_size_limit(LONGEST_LINE)
@@ -244,7 +264,7 @@ def _read_delimited(
     except csv.Error as error:
         raise UserError(
             f"{where}, line {start}: {error}; where quotes are plain characters, set "
-            "data.quotes to false"
+            f"{key}.quotes to false"
         ) from None
     if not rows:
         return pd.DataFrame()
@@ -255,7 +275,7 @@ def _read_delimited(
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(
                 f"{where}, line {line}: a column name occurs twice: {twice[:80]!r}; if the line is "
-                "a row and not the names of columns, set data.header=false"
+                f"a row and not the names of columns, set {key}.header=false"
             )
     names += [str(number) for number in range(len(names), width)]
     filled = [[*row, *[None] * (len(names) - len(row))] for row in rows]

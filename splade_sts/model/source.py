@@ -11,7 +11,6 @@ from transformers import PretrainedConfig
 from splade_sts.errors import UserError
 from splade_sts.files import sha256
 from splade_sts.hub.fetch import download_model
-from splade_sts.hub.messages import SourceKey
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Located:
     revision: str | None
 
 
-def locate(source: str, revision: str | None, key: SourceKey = "base_model.source") -> Located:
+def locate(source: str, revision: str | None, key: str = "base_model.source") -> Located:
     """Find the model `source`; fetch it where it is one of the Hub.
 
     Args:
@@ -73,7 +72,7 @@ def locate(source: str, revision: str | None, key: SourceKey = "base_model.sourc
     return Located(snapshot.folder, snapshot.revision)
 
 
-def _pip_encoder(package: str, key: SourceKey) -> Path:
+def _pip_encoder(package: str, key: str) -> Path:
     encoder = PIP_ENCODERS.get(package)
     if encoder is None:
         raise UserError(
@@ -95,7 +94,7 @@ def _pip_encoder(package: str, key: SourceKey) -> Path:
 
 
 @contextmanager
-def named(key: SourceKey) -> Iterator[None]:
+def named(key: str) -> Iterator[None]:
     """Put the parameter that names a model before what is said of its folder."""
     try:
         yield

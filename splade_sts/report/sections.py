@@ -8,16 +8,20 @@ from splade_sts.comparison.clusters import ENOUGH, Clusters
 from splade_sts.comparison.evidence import (
     Change,
     Comparison,
+    GenreResult,
+    Level,
     Part,
     RetrievalChange,
     RetrievalComparison,
     SplitComparison,
+    Suite,
 )
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.retrieval import MINIMUM_GROUPS, WITH_MARGIN
 from splade_sts.comparison.simultaneous import PartGain
 from splade_sts.comparison.slices import MINIMUM_SLICE
-from splade_sts.comparison.statistics import Estimate
+from splade_sts.comparison.statistics import Correlations, Estimate
+from splade_sts.controls.scores import DENSE
 from splade_sts.data.pairs import MINIMUM_PAIRS
 from splade_sts.evaluation.results import MEASURES, RELEVANT
 from splade_sts.report import names
@@ -43,6 +47,7 @@ def sections(comparison: Comparison) -> list[Section]:
     """
     found = [
         numbers(comparison),
+        *(suite_sections(comparison.suite, comparison.confidence) if comparison.suite else ()),
         against_words(comparison),
         without_seen(comparison),
         shared_sentences(comparison),
@@ -339,6 +344,7 @@ def retrieval(comparison: Comparison) -> Section:
         for split, values in comparison.splits.items()
         if values.retrieval is not None
     ]
+    searches += [(f"{name}, paraphrases", found) for name, found in comparison.paraphrases.items()]
     searches += [(name, found.retrieval) for name, found in comparison.searches.items()]
     columns = [
         "search",
@@ -436,6 +442,102 @@ def slices(split: str, values: SplitComparison, confidence: float) -> Section:
         rows,
         labels=2,
     )
+
+
+def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, Section]:
+    """All models on all test sets; the same without what train holds; each genre by itself."""
+    sets = suite.levels["all"].sets
+    names_of_models = {
+        **names.MODELS,
+        **({suite.words: names.CONTROLS[suite.words]} if suite.words else {}),
+        DENSE: names.CONTROLS[DENSE],
+        "gain": "change",
+    }
+    shown = {
+        key: name
+        for key, name in names_of_models.items()
+        if any(key in part.found for part in sets.values())
+    }
+    level = names.percent(confidence)
+
+    def scores(at: Level) -> list[list[str]]:
+        result = suite.levels[at]
+        columns = [*(part.found for part in result.sets.values()), result.mean]
+        return [
+            [name, *(_suite_cell(found.get(key), key) for found in columns)]
+            for key, name in shown.items()
+        ]
+
+    whole = Section(
+        "Test sets",
+        f"Spearman, all pairs of a set together as MTEB has it, with {level} intervals. A set is "
+        "resampled by itself, with the same pairs for all models; the mean gives each set the same "
+        "weight, within each resample. Nothing was chosen by these sets. "
+        + (
+            f"{names.CONTROLS[suite.words]} is the best score without an encoder on validation. "
+            if suite.words
+            else ""
+        )
+        + "Where train shares pairs or sentences with a set, its numbers are no fair comparison "
+        "with models that did not see them: see the next table.",
+        ["model", *sets, "mean"],
+        scores("all"),
+        labels=1,
+    )
+    rows = []
+    parts: dict[Level, str] = {"without_pairs": "pairs", "without_sentences": "sentences"}
+    for at, kind in parts.items():
+        rows.append([f"no {kind} of train", "left out", *_left_out(suite, at), ""])
+        rows += [[f"no {kind} of train", *row] for row in scores(at)]
+        shares = [suite.gain_left(at, name) for name in (*sets, None)]
+        cells = ["–" if share is None else f"{100 * share:.0f} %" for share in shares]
+        rows.append([f"no {kind} of train", "of the change", *cells])
+    without = Section(
+        "Test sets without what train holds",
+        "The same, first without the pairs that stand in train, in either order, then without all "
+        "pairs a sentence of which occurs in train (case, white space, Unicode form and what "
+        "nobody sees aside). `of the change` is what is left of the change of all pairs, where the "
+        "interval of that is above zero. What is left also differs in scores, lengths and "
+        f"sources. Nothing is said where fewer than {MINIMUM_SLICE} pairs are left of more; the "
+        "mean is there where all sets have numbers. The rows that are left out stand in "
+        f"{layout.evidence('comparison')}.",
+        ["pairs", "model", *sets, "mean"],
+        rows,
+        labels=2,
+    )
+    models = {key: name for key, name in shown.items() if key != "gain"}
+    genres = Section(
+        "Genres of test sets",
+        "Spearman within each genre. Published tables of MTEB take all pairs of a set together, as "
+        "the table of test sets does; older ones average over genres, which gives other numbers.",
+        ["set", "genre", "pairs", *models.values()],
+        [
+            [name, genre, str(found.pairs), *(_genre_cell(found, key) for key in models)]
+            for name, by_genre in suite.genres.items()
+            for genre, found in by_genre.items()
+        ],
+        labels=2,
+    )
+    return whole, without, genres
+
+
+def _suite_cell(found: Correlations | None, key: str) -> str:
+    if found is None:
+        return "–"
+    value, interval = _estimate(found.spearman, "+" if key == "gain" else "")
+    return f"{value} ({interval})"
+
+
+def _left_out(suite: Suite, level: Level) -> list[str]:
+    cells = []
+    for name, rows in suite.left_out[level].items():
+        pairs = suite.levels["all"].sets[name].pairs
+        cells.append(f"{len(rows)} of {pairs} ({100 * len(rows) / pairs:.0f} %)")
+    return cells
+
+
+def _genre_cell(found: GenreResult, key: str) -> str:
+    return f"{found.found[key]['spearman']:.4f}" if key in found.found else "–"
 
 
 def silent(values: SplitComparison) -> str:

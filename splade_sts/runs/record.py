@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from splade_sts import layout, params
-from splade_sts.comparison.evidence import Comparison, RetrievalComparison
+from splade_sts.comparison.evidence import Comparison, RetrievalComparison, Suite
 from splade_sts.evaluation.results import MEASURES, POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
@@ -218,6 +218,8 @@ def _details(
             found[key] = value
         if one.retrieval is not None:
             found |= _retrieval(one.retrieval, f"comparison.{split}.")
+    for name, retrieved in comparison.paraphrases.items() if comparison else ():
+        found |= _retrieval(retrieved, f"comparison.{name}.")
     for name, searched in comparison.searches.items() if comparison else ():
         for measure in MEASURES:
             change = getattr(searched.retrieval, measure)
@@ -226,6 +228,8 @@ def _details(
         found[f"base.search.{name}.document_active_dims"] = searched.base_active_dims
         found[f"finetuned.search.{name}.document_active_dims"] = searched.finetuned_active_dims
         found |= _retrieval(searched.retrieval, f"comparison.search.{name}.")
+    if comparison and comparison.suite:
+        found |= _suite_details(comparison.suite)
     return {name: float(value) for name, value in found.items() if name not in without}
 
 
@@ -238,6 +242,27 @@ def _retrieval(found: RetrievalComparison, prefix: str) -> dict[str, float]:
         if gain is not None
         for key, value in (("gain", gain.value), ("gain_low", gain.low), ("gain_high", gain.high))
     }
+
+
+def _suite_details(suite: Suite) -> dict[str, float]:
+    """Spearman of both models, the gain and its interval on each further test set and on the mean
+    of all: `base.STS15.spearman`, `comparison.STS15.gain`.
+    """
+    whole = suite.levels["all"]
+    columns = {name: part.found for name, part in whole.sets.items() if name not in layout.SPLITS}
+    found = {}
+    for name, models in {**columns, params.MEAN: whole.mean}.items():
+        for model in layout.MODELS:
+            if model in models:
+                found[f"{model}.{name}.spearman"] = models[model].spearman.value
+        if "gain" in models:
+            gain = models["gain"].spearman
+            found |= {
+                f"comparison.{name}.gain": gain.value,
+                f"comparison.{name}.gain_low": gain.low,
+                f"comparison.{name}.gain_high": gain.high,
+            }
+    return found
 
 
 def _hashes(lock: bytes) -> dict[str, str]:

@@ -215,6 +215,34 @@ def test_an_edited_data_file(copy):
     assert changes(copy) == ""
 
 
+def test_a_further_test_set(copy, pairs):
+    """Added to a run that is there, it trains nothing again and changes no headline; taken away, it
+    leaves what was there before. Nothing of the test data reaches train, whatever on_leak says.
+    """
+    before = {path.name: path.read_bytes() for path in (copy / "metrics").glob("*.[jc]s*")}
+    again = pairs.table().assign(score=pairs.score * 5)
+    again.to_csv(copy / "data/own/again.csv", index=False)
+    own = {"source": "local", "file": "again.csv", "score_range": [0, 5]}
+    set_params(copy, data__test_sets={"again": own, "more": own})
+    stages = stages_run(dvc(copy, "repro").stdout)
+    expected = ["download", "normalize", "controls", "evaluate@base", "evaluate@finetuned"]
+    assert sorted(stages) == sorted([*expected, "compare", "track"])
+    record = layout.RECORD.name  # the parameters are part of a run's identity
+    after = {path.name: path.read_bytes() for path in (copy / "metrics").glob("*.[jc]s*")}
+    assert after.pop(record) != before.pop(record)
+    assert after == before
+    assert len(pd.read_parquet(copy / layout.prediction("base", "again"))) == 48
+    suite = read_json(copy / layout.evidence("comparison"))["suite"]
+    assert list(suite["levels"]["all"]["sets"]) == ["test", "again", "more"]
+    assert suite["left_out"]["without_pairs"]["again"] == [*range(32)]
+    assert "## Test sets without" in (copy / "reports/comparison.md").read_text()
+    (copy / "data/own/again.csv").unlink()
+    set_params(copy, data__test_sets=None)
+    assert stages_run(dvc(copy, "repro").stdout) == ["track"]
+    assert read_json(copy / layout.evidence("comparison"))["suite"] is None
+    assert changes(copy) == ""
+
+
 @pytest.mark.skipif(
     not shutil.which("unshare") or subprocess.run(["unshare", "-n", "true"]).returncode != 0,
     reason="taking the network away needs unshare and root",

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from splade_sts.known import NANO_BEIR
 from splade_sts.layout import PROVENANCE, SEARCH_ORIGINS, SEARCHES, raw
 from splade_sts.model.splade import load_splade
-from tests.support.hub_downloads import Downloads, environment, write_project
+from tests.support.hub_downloads import Downloads, Outcome, environment, write_project
 from tests.support.hub_server import REVISION, Fault, HubServer
 from tests.support.projects import set_params
 from tests.support.searches import write_nano_beir
@@ -171,6 +171,46 @@ def test_a_set_of_nanobeir_of_another_form(tmp_path, data, nano, kind):
     assert said in message
     assert "Traceback" not in done.stderr
     assert not (tmp_path / raw("train").parent).exists()
+
+
+def test_further_test_sets(downloads, tmp_path, pairs):
+    """One split of one configuration, at its revision; nothing of another configuration is asked
+    for. What is not there is one message that names the parameter.
+    """
+    for language in ("en", "de"):
+        (tmp_path / language).mkdir()
+        pairs.table().to_parquet(tmp_path / language / "test.parquet", index=False)
+    configs = "".join(
+        f"- config_name: {language}\n  data_files:\n  - split: test\n"
+        f"    path: {language}/test.parquet\n"
+        for language in ("en", "de")
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    name, work = downloads.serve("datasets", tmp_path)
+    for split, rows in (("train", slice(20)), ("validation", slice(10)), ("test", slice(10))):
+        (work / "data/own").mkdir(parents=True, exist_ok=True)
+        pairs.table()[rows].to_csv(work / f"data/own/{split}.csv", index=False)
+
+    def fetch(**changes: str) -> Outcome:
+        found = {"source": name, "config": "en", "revision": REVISION, "score_range": [0, 1]}
+        set_params(work, data__source="local", data__test_sets={"STS": {**found, **changes}})
+        return downloads.fetch(name, work)
+
+    done = fetch()
+    assert done.status == 0, done.stderr
+    assert not [request for request in done.requests if "/de/" in request]
+    pd.testing.assert_frame_equal(pd.read_parquet(work / raw("STS")), pairs.table())
+    origin = json.loads((work / PROVENANCE).read_text())["test_sets"]["STS"]
+    assert (origin["revision"], origin["config"], origin["split"]) == (REVISION, "en", "test")
+    for changes, said in (
+        ({"revision": "0" * 40}, "set data.test_sets.STS.revision to one that exists. To work"),
+        ({"config": "fr"}, "'fr' not found. Available: ['en', 'de']. To work offline, leave that"),
+        ({"split": "dev"}, f"data.test_sets.STS.source '{name}' has no split dev; it has test"),
+    ):
+        refused = fetch(**changes)
+        assert refused.status == 1
+        assert said in refused.stderr
+        assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize("weights", ["pytorch_model.bin", "model.safetensors", "both"])

@@ -197,6 +197,7 @@ def making(**base: object) -> Setting:
                     "ceilings": {"test": {"value": 0.97, "low": None, "high": None}},
                 },
             },
+            "test_sets": {},
         },
         provenance=Provenance("c/d", "e" * 40, {}),
         training={"precision": "fp32", "steps": 4, "best_step": 2},

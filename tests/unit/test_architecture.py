@@ -185,6 +185,9 @@ def below(prefix: str) -> set[str]:
     }
 
 
+# Parameters that map names to sections: each is one parameter.
+MAPPINGS: dict[str, type[BaseModel]] = {"data.test_sets": params.SetParams}
+
 # Functions that read all of a section they are given but what is under `without`, and the number of
 # that argument. Their own file says nothing about a stage: what counts is how the stage calls them.
 READ_ALL = {"public_params": 0, "scrub": 1, "getattr": 0}
@@ -244,7 +247,10 @@ def reads(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Attribute):
             for section in sections(node.value, names):
                 for field in fields_read(section, node.attr):
-                    found.add(f"{places[section]}.{field}".removeprefix("."))
+                    place = places[section]
+                    # what stands under a name of a mapping is no parameter by itself
+                    leaf = place if place in MAPPINGS else f"{place}.{field}"
+                    found.add(leaf.removeprefix("."))
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func).split(".")[-1]
             if name == "model_dump" and isinstance(node.func, ast.Attribute):
@@ -302,8 +308,11 @@ def section_places(
 ) -> Iterator[tuple[type[BaseModel], str]]:
     yield model, place
     for name, field in model.model_fields.items():
+        inner = f"{place}.{name}".removeprefix(".")
         if section := as_section(field.annotation):
-            yield from section_places(section, f"{place}.{name}".removeprefix("."))
+            yield from section_places(section, inner)
+        elif inner in MAPPINGS:
+            yield MAPPINGS[inner], inner
 
 
 def parameters_read(stage: str) -> set[str]:
@@ -345,6 +354,7 @@ def test_a_stage_depends_on_the_parameters_it_reads(stage: str) -> None:
             {"train.epochs"},
         ),
         ("def f(a: DataParams):\n    return a.known_range", {"data.score_range", "data.source"}),
+        ("def f(a: SetParams):\n    return a.known_range", {"data.test_sets"}),
         ("def f(a: CompareParams):\n    return a.model_dump()", {"compare"}),
     ],
 )

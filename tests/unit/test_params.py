@@ -4,6 +4,7 @@ The workspace's own file may hold anybody's values: of it the tests ask no more 
 in full.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -353,3 +354,86 @@ def test_keys_that_came_later(name):
     assert f"{name}: missing" in message(whole)
     found = params.flatten(params.parse(params.completed(whole)).model_dump())
     assert found[name] == params.ADDED_LATER[name]
+
+
+STS15 = {"source": "mteb/sts15-sts", "revision": "a" * 40, "score_range": [0, 5]}
+OWN = {"source": "local", "file": "sub/own.csv", "score_range": [0, 4]}
+
+
+def test_further_test_sets():
+    """What is left out has the usual value, and is dumped only where it was given."""
+    given = {"STS15": STS15, "own-1": {**OWN, "columns": {"score": 3, "genre": "source"}}}
+    found = params.parse(content(data__test_sets=given))
+    sts15, own = found.data.test_sets.values()
+    assert (sts15.config, sts15.split, sts15.columns.sentence1) == (None, "test", "sentence1")
+    assert (own.known_range, own.columns.score, own.columns.sentence2) == ((0, 4), 3, "sentence2")
+    assert found.data.model_dump()["test_sets"] == given
+    assert params.parse(content(data__test_sets=given, offline=True)).data.test_sets is None
+
+
+def test_the_usual_test_sets():
+    """They stand in params.yaml as comments; as it says, two characters less turn them on."""
+    lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
+    start = lines.index("  test_sets:") + 1
+    block = [line for line in lines[start:] if line.startswith("  #   ")]
+    assert block == lines[start : start + len(block)]
+    for number, line in enumerate(block, start=start):
+        lines[number] = line.replace("# ", "", 1)
+    sets = params.parse(read("\n".join(lines))).data.test_sets
+    assert list(sets) == [
+        *("STS12", "STS13", "STS14", "STS15", "STS16", "SICK-R", "BIOSSES", "STS17", "STS22")
+    ]
+    assert all(re.fullmatch("[0-9a-f]{40}", found.revision) for found in sets.values())
+    assert sets["STS17"].config == "en-en"
+    assert sets["STS22"].known_range == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        (
+            {"a": {**STS15, "colums": {}}},
+            "data.test_sets.a.colums: unknown key; did you mean columns? allowed here: source, ",
+        ),
+        (
+            {"a": {**STS15, "columns": {"text": "x"}}},
+            "data.test_sets.a.columns.text: unknown key; allowed here: sentence1, sentence2, ",
+        ),
+        ({"a": {"source": "x/y"}}, "data.test_sets.a: score_range is null, but the range of 'x/y'"),
+        ({"a": {**STS15, "score_range": [5, 0]}}, "data.test_sets.a: score_range is [5.0, 0.0]; "),
+        ({"a": {**STS15, "score_range": [5]}}, "data.test_sets.a.score_range: found [5]; list"),
+        ({"a": {**STS15, "file": "x.csv"}}, "data.test_sets.a: file is not read where source is "),
+        ({"a": {**OWN, "config": "en"}}, "data.test_sets.a: config is not read where source is "),
+        ({"a": {**OWN, "file": "../x.csv"}}, "data.test_sets.a: file is '../x.csv'; expected the "),
+        ({"a": {**OWN, "file": "/x.csv"}}, "data.test_sets.a: file is '/x.csv'; expected the path"),
+        ({"a": {**OWN, "file": None}}, "data.test_sets.a: file is None; expected the path of a "),
+        ({"a": {**STS15, "source": "sample"}}, "data.test_sets.a: unknown source 'sample'; expect"),
+        ({"a": {}}, "data.test_sets.a.source: missing"),
+        ({"a": 3}, "data.test_sets.a: found 3; "),
+        ({"a b": STS15}, "data.test_sets: 'a b' cannot be a name; expected at most 64 letters, "),
+        ({2012: STS15}, "data.test_sets: 2012 cannot be a name; expected at most 64 letters, "),
+        ({"Test": STS15}, "data.test_sets: a further test set cannot be called Test; "),
+        ({"mean": STS15}, "data.test_sets: a further test set cannot be called mean; "),
+        ({"sts": STS15, "STS": STS15}, "data.test_sets: sts and STS are one name where upper and"),
+        (["a"], "data.test_sets: found ['a']; "),
+    ],
+)
+def test_bad_test_sets(sets, expected):
+    """Where it stands, what is wrong, and what was expected."""
+    assert f"\n  {expected}" in message(content(data__test_sets=sets))
+
+
+def test_a_test_set_twice(tmp_path):
+    """YAML has the last of two equal keys, or none: here it is an error with its line."""
+    text = TEXT.replace(
+        "  test_sets: null\n",
+        "  test_sets:\n    a: {source: x/y, score_range: [0, 5]}\n    a: {source: local}\n",
+    )
+    (tmp_path / "params.yaml").write_text(text)
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if "local}" in row)
+    with pytest.raises(UserError) as error:
+        params.load(tmp_path / "params.yaml")
+    assert str(error.value) == (
+        f'{tmp_path}/params.yaml cannot be read as YAML: line {line}: found duplicate key "a"; '
+        "remove or rename one"
+    )

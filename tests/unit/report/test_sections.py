@@ -8,6 +8,7 @@ import pytest
 
 from splade_sts.comparison.compare import SearchResults, SplitResults, compare
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.data.search import SearchOrigin
 from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
@@ -262,3 +263,54 @@ def test_controls(found):
         "word overlap (Jaccard)",
         "TF-IDF cosine",
     ]
+
+
+def suite_tables() -> dict[str, Section]:
+    """The tables of two sets, one of which has genres and shares pairs with train."""
+    results = two_genres()
+    scores = {
+        "base": results.base.cosine,
+        "finetuned": results.finetuned.cosine,
+        "tfidf": results.controls.scores["tfidf"] + results.base.cosine / 2,
+    }
+    pairs = replace(
+        results.pairs, sentence1=[f"other {text}" for text in results.pairs.sentence1], genre=None
+    )
+    sets = {"test": SetScores(pairs, scores), "MORE": SetScores(results.pairs, scores)}
+    train = results.pairs.select(np.arange(200) < 50)
+    suite = make_suite(sets, train, "tfidf", BOOTSTRAP)
+    comparison = replace(comparison_of(repeated(BASE), repeated(FINETUNED)), suite=suite)
+    found = [table for table in sections(comparison) if "est sets" in table.title]
+    return {table.title: table for table in found}
+
+
+def test_further_test_sets():
+    """Each model on each set with its interval; the same without what train holds, with how much
+    that is and what is left of the change; genres by themselves.
+    """
+    tables = suite_tables()
+    whole, without, genres = tables.values()
+    assert list(tables) == [
+        "Test sets",
+        "Test sets without what train holds",
+        "Genres of test sets",
+    ]
+    assert whole.columns == ["model", "test", "MORE", "mean"]
+    assert [row[0] for row in whole.rows] == ["base", "fine-tuned", "TF-IDF cosine", "change"]
+    cell = re.compile(r"[+-]?0\.\d{4} \([+-]?\d\.\d+ to [+-]?\d\.\d+\)( †)?")
+    assert all(cell.fullmatch(text) for row in whole.rows for text in row[1:])
+    assert all(text.startswith("+") for text in whole.rows[-1][1:])
+    left_out = [row for row in without.rows if row[1] == "left out"]
+    assert left_out == [
+        ["no pairs of train", "left out", "0 of 200 (0 %)", "50 of 200 (25 %)", ""],
+        ["no sentences of train", "left out", *left_out[1][2:]],
+    ]
+    assert next(row[2] for row in without.rows if row[1] == "of the change") == "100 %"
+    assert next(row[2:] for row in without.rows if row[1] == "base")[0] == whole.rows[0][1]
+    assert [row[:3] for row in genres.rows] == [
+        ["MORE", "forum | odd", "20"],
+        ["MORE", "news", "180"],
+    ]
+    for table in tables.values():
+        assert table.reading.endswith(".")
+        assert {len(row) for row in table.rows} == {len(table.columns)}

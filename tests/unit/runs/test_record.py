@@ -1,9 +1,12 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from splade_sts import layout
+from splade_sts.comparison.evidence import Comparison, LevelResult, SetResult, Suite
+from splade_sts.comparison.statistics import Correlations
 from splade_sts.errors import UserError
 from splade_sts.files import read_json, write_json
 from splade_sts.runs.identity import training_id
@@ -182,3 +185,32 @@ def test_a_run_from_before_a_key(run_folder: Path) -> None:
     before = read(run_folder)
     assert before.params == now.params
     assert before.id == now.id
+
+
+def test_further_test_sets(run_folder: Path) -> None:
+    """The gain and both models' Spearman on each, and on the mean; nothing of what has none."""
+    path = run_folder / layout.evidence("comparison")
+    found = Comparison.from_content(read_json(path))
+    change = found.splits["test"].spearman
+    models = {
+        name: Correlations(pearson=value, spearman=value)
+        for name, value in (("base", change.base), ("finetuned", change.finetuned))
+    }
+    all_of = {**models, "gain": Correlations(pearson=change.gain, spearman=change.gain)}
+    sets = {"test": SetResult(16, all_of), "MORE": SetResult(20, all_of), "flat": SetResult(9, {})}
+    suite = Suite(None, {"all": LevelResult(sets, models)}, {}, {})
+    write_json(path, replace(found, suite=suite).content())
+    details = read(run_folder).details
+    new = details.keys() - collect_details(run_folder, path, found)
+    assert new == {
+        *("base.MORE.spearman", "finetuned.MORE.spearman"),
+        *("comparison.MORE.gain", "comparison.MORE.gain_low", "comparison.MORE.gain_high"),
+        *("base.mean.spearman", "finetuned.mean.spearman"),
+    }
+    assert details["comparison.MORE.gain_low"] == details["comparison.MORE.gain"] - 0.1
+
+
+def collect_details(folder: Path, path: Path, comparison: Comparison) -> set[str]:
+    """The names of the details of a comparison without further sets."""
+    write_json(path, comparison.content())
+    return set(read(folder).details)

@@ -8,6 +8,7 @@ import pytest
 from splade_sts import layout
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.sets import write_names
 from splade_sts.errors import UserError
 from splade_sts.files import read_json
 from stages import controls
@@ -21,6 +22,7 @@ def project(tmp_path, monkeypatch, pairs) -> Path:
     """Normalized data; the two pairs of test have no word in common."""
     monkeypatch.chdir(tmp_path)
     layout.NORMALIZED.mkdir(parents=True)
+    write_names(layout.NORMALIZED, [])
     pairs.write(layout.normalized("train"))
     pairs.write(layout.normalized("validation"))
     Pairs(["xyz", "xyz"], ["zzz", "abc"], np.array([0.0, 1.0])).write(layout.normalized("test"))
@@ -73,3 +75,19 @@ def test_a_base_model_that_is_not_there(project):
     write_params(project, controls__dense_model=None, base_model__source="./nowhere")
     with pytest.raises(UserError, match=r"^base_model.source: folder ./nowhere not found"):
         controls.main()
+
+
+def test_further_test_sets(project):
+    """They are scored too, by statistics of train; the headlines do not have them."""
+    write_params(project)
+    controls.main()
+    before = read_json(layout.metrics("controls"))
+    write_names(layout.NORMALIZED, ["more"])
+    layout.normalized("more").parent.mkdir(exist_ok=True)
+    layout.normalized("more").write_bytes(layout.normalized("validation").read_bytes())
+    controls.main()
+    assert read_json(layout.metrics("controls")) == before
+    evidence = read_json(layout.evidence("controls"))
+    assert list(evidence) == ["validation", "test", "more"]
+    assert evidence["more"] == evidence["validation"]
+    assert list(ControlScores.read(layout.control("more")).scores) == WORDS

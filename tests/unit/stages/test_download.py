@@ -112,6 +112,47 @@ def test_our_own_data(folder):
     assert {"sentence1", "sentence2", "score"} <= set(pd.read_parquet(layout.raw("test")))
 
 
+OWN = {"source": "local", "file": "more/own.tsv", "score_range": [0, 5]}
+
+
+def test_further_test_sets(folder):
+    """Files below data.path, whatever the splits come from; each read in its own way."""
+    shutil.copytree(ROOT / layout.SAMPLE, layout.SAMPLE)
+    sets = {"own": {**OWN, "header": False, "quotes": False}, "same": {**OWN, "file": "train.csv"}}
+    write_params(folder, data__source="sample", data__test_sets=sets)
+    (folder / "data/own/more").mkdir()
+    (folder / "data/own/more/own.tsv").write_text('"a\tb"\t3\n')
+    download.main()
+    assert pd.read_parquet(layout.raw("own")).to_numpy().tolist() == [['"a', 'b"', "3"]]
+    assert pd.read_parquet(layout.raw("same"))["score"].tolist() == ["2.50"] * 2
+    origins = Provenance.read().test_sets
+    assert list(origins) == ["own", "same"]
+    assert (origins["own"].source, origins["own"].revision) == ("local", None)
+    assert (origins["own"].rows.file, origins["own"].rows.rows) == ("own.tsv", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (None, b"", "data.test_sets.own.file: data/own/more/own.tsv not found"),
+        ("own.txt", b"a", "data.test_sets.own.file: data/own/more/own.txt is none of .csv, "),
+        ("own.tsv", b'a\tb\n"x"y\tz\n', "set data.test_sets.own.quotes to false"),
+        ("own.tsv", b"a\ta\n1\t2\n", "set data.test_sets.own.header=false"),
+    ],
+)
+def test_a_bad_file_of_a_test_set(folder, name, content, expected):
+    """The keys that are named are its own; nothing is written."""
+    (folder / "data/own/test.csv").write_bytes(CSV)
+    (folder / "data/own/more").mkdir()
+    if name:
+        (folder / "data/own/more" / name).write_bytes(content)
+    write_params(folder, data__test_sets={"own": {**OWN, "file": f"more/{name or 'own.tsv'}"}})
+    with pytest.raises(UserError) as error:
+        download.main()
+    assert expected in str(error.value)
+    assert not layout.RAW.exists()
+
+
 def test_a_name_that_is_no_text(folder):
     """It is kept, and shown, with escapes; so a JSON file can hold it."""
     (folder / "data/own/test-\x1b[2J\udcff.csv").write_bytes(CSV)

@@ -8,6 +8,7 @@ import pytest
 from splade_sts import layout
 from splade_sts.data.calibration import read_sentences
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.sets import held_out
 from splade_sts.errors import UserError
 from splade_sts.files import read_json
 from stages import calibration, download, normalize
@@ -138,6 +139,56 @@ def test_gold_scores_that_say_nothing(folder, split, rows, expected):
     prepare(folder, GOOD)
     with pytest.raises(UserError, match=f"^{split}:? {expected}"):
         normalize.main()
+    assert not layout.NORMALIZED.exists()
+
+
+SETS = {"own": {"source": "local", "file": "own.csv", "score_range": [1, 5]}}
+ROWS = "".join(f"s{n},r{n},{1 + n / 3}\n" for n in range(12))
+
+
+def test_further_test_sets(folder):
+    """Pairs and what is known of them stand beside those of the splits, and change nothing there;
+    what they share with train stays there.
+    """
+    prepare(folder, GOOD)
+    normalize.main()
+    paths = [layout.normalized(split) for split in layout.SPLITS]
+    before = [path.read_bytes() for path in [*paths, layout.metrics("data")]]
+    description = read_json(layout.evidence("data"))
+    assert held_out() == ["validation", "test"]
+
+    (folder / "data/own/own.csv").write_text(HEADER + ROWS + "a1,b1,1\n")
+    on_leak = {"data__on_leak": "drop_sentences_from_train"}
+    prepare(folder, GOOD, data__test_sets=SETS, **on_leak)
+    normalize.main()
+    assert [path.read_bytes() for path in [*paths, layout.metrics("data")]] == before
+    assert held_out() == ["validation", "test", "own"]
+    assert Pairs.read(layout.normalized("own")).score.tolist()[:4] == pytest.approx(
+        [0, 1 / 12, 1 / 6, 1 / 4]
+    )
+    found = read_json(layout.evidence("data"))
+    assert found["test_sets"]["own"]["rows"] == 13
+    assert {**found, "test_sets": {}} == description
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("a,b,score\nx,y,2\n", "own: own.csv: no column 'sentence1' for sentence1; it has 'a', "),
+        (HEADER + ROWS + "x,y,0\n", "from 1 to 5 (data.test_sets.own.score_range)"),
+        (HEADER + "x,y,2\nx,y,3\n", "test set own has 2 pairs; intervals need at least 10"),
+        (HEADER + "x,y,2\n" * 20, "check data.test_sets.own.columns.score and data.test_sets.own."),
+        (HEADER.replace(",", ";") + "x;y;2\n", "Set data.test_sets.own.delimiter=semicolon if"),
+    ],
+    ids=["column", "range", "few", "constant", "delimiter"],
+)
+def test_a_bad_test_set(folder, own, expected):
+    """The keys that are named are its own; nothing is written."""
+    (folder / "data/own/own.csv").write_text(own)
+    prepare(folder, GOOD, data__test_sets=SETS)
+    with pytest.raises(UserError) as error:
+        normalize.main()
+    assert expected in str(error.value)
     assert not layout.NORMALIZED.exists()
 
 
