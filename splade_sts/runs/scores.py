@@ -97,16 +97,27 @@ def _there(files: RunFiles, path: Path, name: str) -> bool:
     Raises:
         UserError: it has, and `path` is not in it.
     """
+    folder = layout.predictions("finetuned")
     try:
-        listed = files.names(path.parent)
+        found = files.names(folder)
     except FileNotFoundError:
         return False
+    splits = [layout.prediction("finetuned", split) for split in layout.HELD_OUT]
+    listed = [one for one in splits if one in found] + _names(files, folder / layout.TEST_SETS)
     if path not in listed:
         raise UserError(
             f"{name} was not evaluated on {path.stem}; it was on: "
             f"{', '.join(one.stem for one in listed)}"
         )
     return True
+
+
+def _names(files: RunFiles, folder: Path) -> list[Path]:
+    """The files right in `folder`; none where there is no such folder."""
+    try:
+        return files.names(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _read(files: RunFiles, path: Path, name: str, read: Callable[[BytesIO], Read]) -> Read:

@@ -26,7 +26,7 @@ def write(folder: Path, shift: float, split: str = "test", first: str = "a") -> 
     for path, cosine in values.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Predictions(pairs, cosine, dims, dims, [[]] * 12).write(folder / path)
-    (folder / layout.CONTROLS).mkdir(exist_ok=True)
+    (folder / layout.control(split)).parent.mkdir(parents=True, exist_ok=True)
     ControlScores(pairs, {"bm25": GOLD, "dense": GOLD * 2}).write(folder / layout.control(split))
     return RunFiles.workspace(folder)
 

@@ -8,6 +8,7 @@ import pytest
 
 from splade_sts import layout
 from splade_sts.data.search import SearchOrigin, find_tables, search_of, write_origins
+from splade_sts.data.sets import write_names
 from splade_sts.evaluation.results import Evaluation, QueryResults
 from stages import compare, evaluate
 from tests.support.projects import write_params
@@ -21,7 +22,8 @@ def evaluated(tmp_path, monkeypatch, capsys, tiny_splade, pairs) -> str:
     """
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, evaluate__retrieval_set="mine")
-    layout.NORMALIZED.mkdir(parents=True)
+    layout.SET_NAMES.parent.mkdir(parents=True)
+    write_names(layout.NORMALIZED, [])
     pairs.write(layout.normalized("validation"))
     pairs.select(pairs.score < 0.8).write(layout.normalized("test"))
     write_search(tmp_path / "mine", pairs)
