@@ -70,7 +70,7 @@ def _one_process(name: str, launcher: str) -> UserError:
         f"{name} is {os.environ[name]!r} in the environment, but train.launcher is {launcher!r}, "
         "which does not start processes that train together. Start dvc without torchrun, mpirun or "
         f"accelerate launch (or unset {name}), and say in train.launcher what shall start them: "
-        "torchrun --standalone --nproc-per-node=2"
+        "torchrun --standalone --nproc-per-node 2"
     )
 
 

@@ -20,6 +20,7 @@ from sentence_transformers.sparse_encoder.losses import (
 from transformers import PrinterCallback
 
 from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
 from splade_sts.evaluation.health import check_collapse
 from splade_sts.evaluation.results import Metrics
 from splade_sts.model.head.swap import fused
@@ -35,7 +36,7 @@ from splade_sts.training.environment import (
     resolve_precision,
 )
 from splade_sts.training.memory import saving_memory
-from splade_sts.training.processes import current, first_says
+from splade_sts.training.processes import current, first_says, in_group
 from splade_sts.training.selection import LOGGED_FITNESS, SPLIT, Validation, check_reached
 from splade_sts.training.shared_loss import SharedSpladeLoss
 from splade_sts.training.sparsity import SparsityController
@@ -119,8 +120,14 @@ def finetune(
             dims, the precision cannot be had, a checkpoint cannot be written, or the environment
             holds a process group that this process has not joined.
     """
-    if (processes := current()).count == 1:
+    processes = current()
+    if not in_group():
         check_one_process()
+    if params.batch_size < processes.count:
+        raise UserError(
+            f"train.batch_size is {params.batch_size}, shared by {processes.count} processes: some "
+            "would have no pair of it; raise it, or start fewer processes in train.launcher"
+        )
     precision = resolve_precision(params.precision)
     with own_settings(), closing(ProgressBar()) as bar:
         arguments = build_arguments(params, precision, checkpoints)
@@ -202,6 +209,10 @@ def build_arguments(
         dataloader_drop_last=current().count > 1,
     )
     arguments.dataloader_drop_last = False  # ours are even, by blanks
+    if (
+        arguments.n_gpu > 1
+    ):  # one process computes on one GPU: more would share no batch, but add to it
+        arguments._n_gpu = 1  # private: transformers
     return arguments
 
 

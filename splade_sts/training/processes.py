@@ -43,9 +43,14 @@ class Processes:
         return self.rank == 0
 
 
+def in_group() -> bool:
+    """Whether this process has joined a group, be it the only one in it."""
+    return dist.is_initialized()
+
+
 def current() -> Processes:
     """The processes of the group that this one has joined; itself alone where it has not."""
-    if dist.is_initialized():
+    if in_group():
         return Processes(dist.get_rank(), dist.get_world_size())
     return Processes()
 

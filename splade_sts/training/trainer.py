@@ -152,8 +152,10 @@ class RecordingTrainer(SparseEncoderTrainer):
         points: list[Point] = [*self.training_curve, *self.validation_curve]
         for point in points:
             self._tell(point)
-        parts = load_file(checkpoint / LOSS_PARTS, device=str(self.args.device))
-        self.accum_loss_components["train"] = parts
+        parts = load_file(checkpoint / LOSS_PARTS)
+        self.accum_loss_components["train"] = {
+            name: value.to(self.args.device) for name, value in parts.items()
+        }
 
     def _train_on(self, checkpoint: Path | None) -> None:
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

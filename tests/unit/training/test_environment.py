@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from sentence_transformers import SparseEncoderTrainingArguments
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
@@ -93,6 +94,18 @@ def test_a_process_group_of_one_is_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(UserError, match="LOCAL_RANK is '0' in the environment"):
         check_one_process()
+
+
+def test_one_process_takes_one_gpu(tmp_path, monkeypatch):
+    """Where a machine has two, the library would give each a batch of its own."""
+
+    def on_two_gpus(**settings):
+        found = SparseEncoderTrainingArguments(**settings)
+        found._n_gpu = 2
+        return found
+
+    monkeypatch.setattr("splade_sts.training.finetune.SparseEncoderTrainingArguments", on_two_gpus)
+    assert build_arguments(train_params(batch_size=7), "fp32", tmp_path).train_batch_size == 7
 
 
 def test_auto_is_another_training_on_another_machine(monkeypatch):
