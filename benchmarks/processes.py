@@ -35,10 +35,12 @@ LOSSES = ("cosine", "cosent", "angle")
 BATCH = 13
 
 
-def launch(job: dict[str, Any], processes: int, threads: int, folder: Path) -> Any:
-    """Run a job in processes of their own; what the first of them found."""
+def launch(
+    jobs: list[dict[str, Any]], processes: int, threads: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Run jobs, one after the other, in processes of their own; what the first of them found."""
     asked, found = folder / "job.json", folder / "found.json"
-    write_json(asked, job)
+    write_json(asked, {"jobs": jobs})
     start = [sys.executable]
     if processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -48,18 +50,18 @@ def launch(job: dict[str, Any], processes: int, threads: int, folder: Path) -> A
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         check=True,
     )
-    return read_json(found)
+    results: list[dict[str, Any]] = read_json(found)["results"]
+    return results
 
 
 def work(asked: Path, answer: Path) -> None:
     """The part of one of the processes."""
     from splade_sts.training.processes import joined
 
-    job = read_json(asked)
     with joined("torchrun") as processes:
-        found = JOBS[job["kind"]](job, asked.parent)
+        found = [JOBS[job["kind"]](job, asked.parent) for job in read_json(asked)["jobs"]]
         if processes.leads:
-            write_json(answer, found)
+            write_json(answer, {"results": found})
 
 
 def data(job: dict[str, Any]) -> tuple[Path, Pairs, Pairs]:
@@ -178,70 +180,66 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 def equality(workspace: Path | None, folder: Path) -> list[dict[str, Any]]:
     """A row for each model, loss and number of processes."""
-    tiny = make_splade(folder)
-    rows = []
+    tiny = {"workspace": None, "model": str(make_splade(folder))}
+    jobs = []
     for loss in LOSSES:
-        job = {"workspace": None, "model": str(tiny)}
         still = settings(loss=loss, batch_size=BATCH, learning_rate=0.0, logging_steps=1)
-        moving = settings(
-            loss=loss, batch_size=BATCH, learning_rate=1e-3, logging_steps=1, eval_steps=5
-        )
-        for row in compared({**job, "settings": still}, {**job, "settings": moving}, folder):
-            rows.append({"model": "tiny", "loss": loss, **row})
+        moving = {**still, "learning_rate": 1e-3, "eval_steps": 5}
+        jobs.append({**tiny, "name": f"tiny-{loss}", "kind": "gradients", "settings": still})
+        jobs.append({**tiny, "name": f"tiny-{loss}", "kind": "epoch", "settings": moving})
     if workspace is not None:
+        base = {"workspace": str(workspace), "pairs": 3 * BATCH + 2}
         for loss in LOSSES:
-            job = {"workspace": str(workspace), "model": None, "pairs": 3 * BATCH + 2}
             still = settings(loss=loss, batch_size=BATCH, learning_rate=0.0, logging_steps=1)
-            for row in compared({**job, "settings": still}, None, folder):
-                rows.append({"model": "base", "loss": loss, **row})
-    return rows
-
-
-def compared(
-    still: dict[str, Any], moving: dict[str, Any] | None, folder: Path
-) -> list[dict[str, Any]]:
-    """2 and 4 processes against one: gradients of the job `still`, curves of the job `moving`."""
+            jobs.append({**base, "name": f"base-{loss}", "kind": "gradients", "settings": still})
     found = {}
     for count in (1, 2, 4):
-        kept = {"kind": "gradients", "gradients": str(folder / f"gradients-{count}")}
-        found[count] = {"still": launch({**still, **kept}, count, 1, folder)}
-        if moving is not None:
-            found[count]["moving"] = launch({**moving, "kind": "epoch"}, count, 1, folder)
+        for job in jobs:
+            job["gradients"] = str(folder / f"{job['name']}-{count}")
+        answers = launch(jobs, count, 1, folder)
+        for job, answer in zip(jobs, answers, strict=True):
+            found[count, job["name"], job["kind"]] = answer
     rows = []
-    for count in (2, 4):
-        row = {
-            "processes": count,
-            "steps": found[1]["still"]["steps"],
-            "gradient": largest_difference(folder, count, found[1]["still"]["steps"]),
-            "gradient norm": furthest(found, count, "still", "training", "gradient_norm"),
-        }
-        if moving is not None:
-            row["training loss"] = furthest(found, count, "moving", "training", "loss")
-            row["spearman"] = furthest(found, count, "moving", "validation", "spearman", False)
-            row["active_dims"] = furthest(found, count, "moving", "validation", "active_dims")
-        rows.append(row)
+    for name in dict.fromkeys(str(job["name"]) for job in jobs):
+        for count in (2, 4):
+            rows.append(compared(found, name, count, folder))
     return rows
 
 
-def largest_difference(folder: Path, count: int, steps: int) -> float:
+def compared(found: dict[Any, Any], name: str, count: int, folder: Path) -> dict[str, Any]:
+    """`count` processes against one: gradients from the same weights, and the curves of an epoch."""
+    still = [found[number, name, "gradients"] for number in (1, count)]
+    moving = [found.get((number, name, "epoch")) for number in (1, count)]
+    model, loss = name.split("-")
+    row = {
+        "model": model,
+        "loss": loss,
+        "processes": count,
+        "steps": still[0]["steps"],
+        "gradient": largest_difference(folder / f"{name}-1", folder / f"{name}-{count}"),
+        "gradient norm": furthest(still, "training", "gradient_norm"),
+    }
+    if moving[0] is not None:
+        row["training loss"] = furthest(moving, "training", "loss")
+        row["spearman"] = furthest(moving, "validation", "spearman", relative=False)
+        row["active dims"] = furthest(moving, "validation", "active_dims")
+    return row
+
+
+def largest_difference(alone: Path, together: Path) -> float:
     """Over all steps: the norm of the difference of two gradients, as a share of the norm."""
     import torch
 
     largest = 0.0
-    for step in range(steps):
-        one, other = (
-            torch.load(folder / f"gradients-{number}" / f"{step}.pt").double()
-            for number in (1, count)
-        )
+    for path in alone.glob("*.pt"):
+        one, other = (torch.load(folder / path.name).double() for folder in (alone, together))
         largest = max(largest, ((one - other).norm() / one.norm()).item())
     return largest
 
 
-def furthest(
-    found: dict[int, Any], count: int, job: str, curve: str, name: str, relative: bool = True
-) -> float:
+def furthest(curves: list[Any], curve: str, name: str, relative: bool = True) -> float:
     """The largest difference between two curves, as a share of the value or as it is."""
-    one, other = ([point[name] for point in found[number][job][curve]] for number in (1, count))
+    one, other = ([point[name] for point in found[curve]] for found in curves)
     return max(abs(a - b) / (abs(a) if relative else 1.0) for a, b in zip(one, other, strict=True))
 
 
@@ -258,7 +256,7 @@ def speed(workspace: Path, steps: int, rounds: int, folder: Path) -> list[dict[s
         }
         for _ in range(rounds):
             for processes, threads in ((1, 1), (1, 2), (2, 1)):
-                found = launch(job, processes, threads, folder)["seconds a step"]
+                found = launch([job], processes, threads, folder)[0]["seconds a step"]
                 key = (processes, threads, precision)
                 times[key] = min(found, times.get(key, found))
                 print(key, f"{found:.3f} s a step", flush=True)

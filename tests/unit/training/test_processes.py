@@ -110,7 +110,8 @@ def training(folder, train, validation, settings, checkpoints):
 def test_two_epochs(tiny_splade, pairs, tmp_path, target, monkeypatch):
     """The curves and the kept model are those of one process, also with a steered regulariser.
 
-    The first process alone has the points. No pair of the validation is twice the same sentence:
+    The first process alone has the points. What is steered by active dims may move for a step where
+    an entry that is all but 0 is counted by one and not by the other. No pair of the validation is twice the same sentence:
     the cosines of those are 1 but for their last digit, which would order them.
     """
     monkeypatch.setattr("splade_sts.training.finetune.check_reached", lambda *arguments: None)
@@ -126,6 +127,7 @@ def test_two_epochs(tiny_splade, pairs, tmp_path, target, monkeypatch):
         target_active_dims=target,
         precision="fp32",
     )
+    near = 1e-2 if target else 1e-4
     job = partial(training, tiny_splade, pairs, validation, settings)
     losses, validations, evidence, seen = job(tmp_path / "1")
     assert len(losses) == 10
@@ -138,7 +140,7 @@ def test_two_epochs(tiny_splade, pairs, tmp_path, target, monkeypatch):
             for one, other in zip(validations, other_validations, strict=True):
                 assert asdict(other) == pytest.approx(asdict(one), abs=1e-4, rel=1e-4)
             for one, other in zip(losses, other_losses, strict=True):
-                assert asdict(other) == pytest.approx(asdict(one), rel=1e-3)
+                assert asdict(other) == pytest.approx(asdict(one), rel=near)
 
 
 def weights(folder, pairs, settings, checkpoints):
