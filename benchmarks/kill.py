@@ -1,11 +1,12 @@
 """Kill the pipeline at random moments, run it to its end, compare with an undisturbed run.
 
-    python -m benchmarks.kill [--kills 100] [--seed 0] [--json FILE]
+    python -m benchmarks.kill [--kills 100] [--seed 0] [--processes 1] [--json FILE]
 
 Works on a tiny project, with a training of 80 steps and a checkpoint every 7; what is compared are
 bytes. A kill comes at a random moment between the start of a stage and a little after its usual
 end, and takes the stage, `dvc`, or both; `dvc repro` follows at once, also beside a stage that
-outlived its `dvc`. After as many kills as the pipeline takes to finish, the next round begins from
+outlived its `dvc`. With several `--processes` that train together, it takes one of them, or
+torchrun above them. After as many kills as the pipeline takes to finish, the next round begins from
 nothing.
 """
 
@@ -112,24 +113,25 @@ class Pipeline:
                 self.changed.wait(0.1)
         return self.stage != other_than
 
-    def processes(self) -> dict[str, psutil.Process]:
-        """The processes that can be killed now: `dvc`, and `stage` where one runs."""
-        found = {}
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """The processes that can be killed now: `dvc`, and those of `stage` where one runs."""
+        found: dict[str, list[psutil.Process]] = {}
         with contextlib.suppress(psutil.NoSuchProcess):
-            found["dvc"] = dvc_process = psutil.Process(self.process.pid)
+            dvc_process = psutil.Process(self.process.pid)
+            found["dvc"] = [dvc_process]
             for child in dvc_process.children(recursive=True):
                 if any(part.startswith("stages.") for part in child.cmdline()):
-                    found["stage"] = child
+                    found.setdefault("stage", []).append(child)
         return found
 
-    def kill(self, victim: str, number: signal.Signals) -> str:
+    def kill(self, victim: str, number: signal.Signals, generator: random.Random) -> str:
         """Send the signal; return who got it (there may be no stage at this moment)."""
         found = self.processes()
         wanted = [name for name in ("stage", "dvc") if victim in (name, "both") and name in found]
         victims = wanted or list(found)[:1]
         for name in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found[name].send_signal(number)
+                generator.choice(found[name]).send_signal(number)
         return "+".join(victims)
 
 
@@ -209,7 +211,7 @@ def kill_some(
         if time.monotonic() >= moment and pipeline.process.poll() is None:
             victim, number = generator.choice(VICTIMS), generator.choice(SIGNALS)
             stage, after = pipeline.stage, time.monotonic() - pipeline.began
-            kills.append(Kill(stage, after, number.name, pipeline.kill(victim, number)))
+            kills.append(Kill(stage, after, number.name, pipeline.kill(victim, number, generator)))
     return kills
 
 
@@ -233,11 +235,12 @@ def check(project: Path, expected: dict[str, bytes], untracked: str) -> None:
         raise RuntimeError("checkpoints or half-written files are left over")
 
 
-def kill_and_compare(folder: Path, kills: int, seed: int) -> Campaign:
+def kill_and_compare(folder: Path, kills: int, seed: int, processes: int) -> Campaign:
     """Rounds of killed pipelines in `folder` until there were `kills` of them."""
+    launcher = f"torchrun --standalone --nproc-per-node {processes}" if processes > 1 else "python"
     generator = random.Random(seed)
     start, calm, wild = folder / "start", folder / "calm", folder / "wild"
-    make_project(start, make_encoder(folder / "encoder"), TRAIN)
+    make_project(start, make_encoder(folder / "encoder"), {**TRAIN, "launcher": launcher})
     shutil.copytree(start, calm)
     campaign = Campaign(undisturbed(calm))
     expected, untracked = state(calm), output_of(["git", "status", "--short"], calm)
@@ -271,10 +274,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="kills over all rounds (100)")
     parser.add_argument("--seed", type=int, default=0, help="of moments, signals and victims (0)")
+    parser.add_argument("--processes", type=int, default=1, help="that train together (1)")
     parser.add_argument("--json", type=Path, help="write the kills to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kill-") as folder:
-        result = kill_and_compare(Path(folder), arguments.kills, arguments.seed)
+        result = kill_and_compare(
+            Path(folder), arguments.kills, arguments.seed, arguments.processes
+        )
     print(table(result.kills))
     victims = collections.Counter(kill.victim for kill in result.kills)
     print("victims: " + ", ".join(f"{name} {count}" for name, count in victims.items()))
@@ -287,7 +293,15 @@ def main() -> None:
             "rounds": result.rounds,
             "seen": dict(result.seen),
         }
-        write(arguments.json, {"seed": arguments.seed, "machine": machine(), **figures})
+        write(
+            arguments.json,
+            {
+                "seed": arguments.seed,
+                "processes": arguments.processes,
+                "machine": machine(),
+                **figures,
+            },
+        )
 
 
 if __name__ == "__main__":

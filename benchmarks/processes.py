@@ -207,7 +207,7 @@ def equality(workspace: Path | None, folder: Path) -> list[dict[str, Any]]:
 
 
 def compared(found: dict[Any, Any], name: str, count: int, folder: Path) -> dict[str, Any]:
-    """`count` processes against one: gradients from the same weights, and the curves of an epoch."""
+    """`count` processes against one: gradients of the same weights, and the curves of an epoch."""
     still = [found[number, name, "gradients"] for number in (1, count)]
     moving = [found.get((number, name, "epoch")) for number in (1, count)]
     model, loss = name.split("-")

@@ -111,8 +111,9 @@ def test_two_epochs(tiny_splade, pairs, tmp_path, target, monkeypatch):
     """The curves and the kept model are those of one process, also with a steered regulariser.
 
     The first process alone has the points. What is steered by active dims may move for a step where
-    an entry that is all but 0 is counted by one and not by the other. No pair of the validation is twice the same sentence:
-    the cosines of those are 1 but for their last digit, which would order them.
+    an entry that is all but 0 is counted by one and not by the other. No pair of the validation is
+    twice the same sentence: the cosines of those are 1 but for their last digit, which would order
+    them.
     """
     monkeypatch.setattr("splade_sts.training.finetune.check_reached", lambda *arguments: None)
     table = make_pairs(500).table()
