@@ -6,11 +6,12 @@
 
 `equality` compares 2 and 4 processes with one, for each loss, without dropout and in float32: the
 gradients of the steps of an epoch with a learning rate of 0 (all from the same weights), the losses
-of an epoch, and its validation. It takes the tiny encoder on random pairs, and with `--workspace`,
-a project in which `dvc repro` has run, also the gradients of four steps of its base model on its
-pairs. `speed` times steps of the project's base model: one process with one thread and with two,
-two processes with one thread each. It wants a quiet machine. All start as a training does, those of
-several processes by torchrun.
+of an epoch, and its validation. What the order of a sum alone changes stands beside it: one process
+with the pairs of each batch in reverse order. It takes the tiny encoder on random pairs, and with
+`--workspace`, a project in which `dvc repro` has run, also the gradients of four steps of its base
+model on its pairs. `speed` times steps of the project's base model: one process with one thread and
+with two, two processes with one thread each. It wants a quiet machine. All start as a training
+does, those of several processes by torchrun.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from splade_sts.files import read_json, write_json
 from splade_sts.params import TrainParams
 
 LOSSES = ("cosine", "cosent", "angle")
+# What is compared, and in how many processes it runs.
+WAYS = {"1": 1, "1, reversed": 1, "2": 2, "4": 4}
 # Pairs in a batch: no multiple of the numbers of processes, and an epoch leaves a batch of two.
 BATCH = 13
 
@@ -94,11 +97,39 @@ def make_trainer(job: dict[str, Any], folder: Path, dropout: bool) -> Any:
     checkpoints = first_says(lambda: Path(tempfile.mkdtemp(dir=folder)))
     precision = "bf16" if settings.precision == "bf16" else "fp32"
     arguments = build_arguments(settings, precision, checkpoints)
-    return build_trainer(model, train, validation, settings, arguments, ProgressBar(), ignore)
+    trainer = build_trainer(model, train, validation, settings, arguments, ProgressBar(), ignore)
+    if job.get("reversed"):
+        reverse_batches(trainer)
+    return trainer
+
+
+def reverse_batches(trainer: Any) -> None:
+    """Let a trainer in one process have the pairs of each batch in reverse order."""
+    from torch.utils.data import BatchSampler
+
+    class Reversed(BatchSampler):
+        """The batches of another sampler, each in reverse order."""
+
+        def __init__(self, batches: Any):
+            self.batches, self.batch_size, self.drop_last = batches, batches.batch_size, False
+
+        def __len__(self) -> int:
+            return len(self.batches)
+
+        def __iter__(self) -> Any:
+            for batch in self.batches:
+                yield batch[::-1]
+
+        def set_epoch(self, epoch: int) -> None:
+            """As the library asks."""
+            self.batches.set_epoch(epoch)
+
+    original = trainer.get_batch_sampler
+    trainer.get_batch_sampler = lambda *args, **kwargs: Reversed(original(*args, **kwargs))
 
 
 def gradients(job: dict[str, Any], folder: Path) -> Any:
-    """Train without dropout; keep the gradient of every step, after clipping, in a file."""
+    """Train without dropout and clipping; keep the gradient of every step in a file."""
     import torch
     from transformers import TrainerCallback
 
@@ -117,6 +148,7 @@ def gradients(job: dict[str, Any], folder: Path) -> Any:
     with own_settings():
         trainer = make_trainer(job, folder, dropout=False)
         trainer.add_callback(Keep())
+        trainer.args.max_grad_norm = 0.0
         run(trainer, None)
     return {"steps": trainer.state.global_step, **curves(trainer)}
 
@@ -193,31 +225,31 @@ def equality(workspace: Path | None, folder: Path) -> list[dict[str, Any]]:
             still = settings(loss=loss, batch_size=BATCH, learning_rate=0.0, logging_steps=1)
             jobs.append({**base, "name": f"base-{loss}", "kind": "gradients", "settings": still})
     found = {}
-    for count in (1, 2, 4):
+    for way, count in WAYS.items():
         for job in jobs:
-            job["gradients"] = str(folder / f"{job['name']}-{count}")
+            job["gradients"] = str(folder / f"{job['name']}-{way}")
+            job["reversed"] = way == "1, reversed"
         answers = launch(jobs, count, 1, folder)
         for job, answer in zip(jobs, answers, strict=True):
-            found[count, job["name"], job["kind"]] = answer
+            found[way, job["name"], job["kind"]] = answer
     rows = []
     for name in dict.fromkeys(str(job["name"]) for job in jobs):
-        for count in (2, 4):
-            rows.append(compared(found, name, count, folder))
+        for way in [*WAYS][1:]:
+            rows.append(compared(found, name, way, folder))
     return rows
 
 
-def compared(found: dict[Any, Any], name: str, count: int, folder: Path) -> dict[str, Any]:
-    """`count` processes against one: gradients of the same weights, and the curves of an epoch."""
-    still = [found[number, name, "gradients"] for number in (1, count)]
-    moving = [found.get((number, name, "epoch")) for number in (1, count)]
+def compared(found: dict[Any, Any], name: str, way: str, folder: Path) -> dict[str, Any]:
+    """A way against one process: gradients of the same weights, and the curves of an epoch."""
+    still = [found[one, name, "gradients"] for one in ("1", way)]
+    moving = [found.get((one, name, "epoch")) for one in ("1", way)]
     model, loss = name.split("-")
     row = {
         "model": model,
         "loss": loss,
-        "processes": count,
+        "processes": way,
         "steps": still[0]["steps"],
-        "gradient": largest_difference(folder / f"{name}-1", folder / f"{name}-{count}"),
-        "gradient norm": furthest(still, "training", "gradient_norm"),
+        "gradient": largest_difference(folder / f"{name}-1", folder / f"{name}-{way}"),
     }
     if moving[0] is not None:
         row["training loss"] = furthest(moving, "training", "loss")

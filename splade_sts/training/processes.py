@@ -45,7 +45,8 @@ class Processes:
 
 def in_group() -> bool:
     """Whether this process has joined a group, be it the only one in it."""
-    return dist.is_initialized()
+    joined: bool = dist.is_initialized()
+    return joined
 
 
 def current() -> Processes:

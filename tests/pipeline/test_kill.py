@@ -110,16 +110,21 @@ def test_killed_stage_and_killed_dvc(copy, calm):
     assert "??" not in run(["git", "status", "--short"], copy).stdout
 
 
+RUNS_STAGE = ["-u", "-m", "stages.train"]
 TOGETHER = "torchrun --standalone --nproc-per-node 2"
 
 
 def ranks(project: Path) -> list[int]:
-    """The processes that train together, the first one first, where all others in the project are
-    real ones.
+    """The processes that train together, the first one first: forked for the stage, or a Python
+    that runs it, where `dvc` is neither.
     """
     first = trainer(project)
-    forked = [one.pid for one in working_in(project) if "forkserver" in " ".join(one.cmdline())]
-    return [first, *sorted(set(forked) - {first})]
+    found = [
+        one.pid
+        for one in working_in(project)
+        if "forkserver" in " ".join(one.cmdline()) or one.cmdline()[1:] == RUNS_STAGE
+    ]
+    return [first, *sorted({*found} - {first})]
 
 
 def test_several_processes(copy, tmp_path):
@@ -131,11 +136,7 @@ def test_several_processes(copy, tmp_path):
     python = {"PYTHON_EXEC": str(SUPPORT / "bin" / "python")}  # torchrun's name for its Python
     repro = [sys.executable, "-m", "dvc", "repro", "train"]
     undisturbed = copy_project(copy, tmp_path / "undisturbed")
-    run(
-        [*repro[:3], "exp", "run", "-S", f"train.launcher={TOGETHER}", "train"],
-        undisturbed,
-        **python,
-    )
+    dvc(undisturbed, "exp", "run", "-S", f"train.launcher={TOGETHER}", "train", **python)
     expected = outputs(undisturbed)
     assert read_json(undisturbed / layout.evidence("train"))["processes"] == 2
     assert "up to date" in dvc(undisturbed, "status", "train").stdout
@@ -155,11 +156,10 @@ def test_several_processes(copy, tmp_path):
     wait_for(lambda: whole(copy) - seen, process)
     (above,) = [one for one in working_in(copy) if "torchrun" in " ".join(one.cmdline()[:3])]
     above.kill()
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode
-    assert "resuming from" in output
-    done = run(repro, copy, **python)
+    assert process.wait(60)
+    done = dvc(copy, "repro", "train", **python)
     assert "waiting for it" in done.stdout + done.stderr
+    assert "resuming from" in process.communicate()[0]
     assert outputs(copy) == expected
 
 

@@ -28,7 +28,14 @@ EARLY = (
     "LD_",
     "PYTHON",
 )
-LATE = ("HF_TOKEN", "PYTHONPATH", "TORCHELASTIC_", "TORCH_NCCL_")
+# Read later, or, the last three of them, set by torchrun and by what it imports.
+LATE = (
+    "HF_TOKEN",
+    "PYTHONPATH",
+    "TORCHELASTIC_",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_NCCL_",
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
