@@ -209,9 +209,7 @@ def build_arguments(
         dataloader_drop_last=current().count > 1,
     )
     arguments.dataloader_drop_last = False  # ours are even, by blanks
-    if (
-        arguments.n_gpu > 1
-    ):  # one process computes on one GPU: more would share no batch, but add to it
+    if arguments.n_gpu > 1:  # in one process; each GPU would add a batch of its own
         arguments._n_gpu = 1  # private: transformers
     return arguments
 
