@@ -1,12 +1,14 @@
 """Kill the pipeline at random moments, run it to its end, compare with an undisturbed run.
 
-    python -m benchmarks.kill [--kills 100] [--seed 0] [--json FILE]
+    python -m benchmarks.kill [--kills 100] [--seed 0] [--processes 1] [--stage NAME]
+                              [--json FILE]
 
 Works on a tiny project, with a training of 80 steps and a checkpoint every 7; what is compared are
 bytes. A kill comes at a random moment between the start of a stage and a little after its usual
 end, and takes the stage, `dvc`, or both; `dvc repro` follows at once, also beside a stage that
-outlived its `dvc`. After as many kills as the pipeline takes to finish, the next round begins from
-nothing.
+outlived its `dvc`. With several `--processes` that train together, it takes one of them, or
+torchrun above them. `--stage` kills in that stage alone. After as many kills as the pipeline takes
+to finish, the next round begins from nothing.
 """
 
 import argparse
@@ -70,12 +72,14 @@ class Campaign:
         kills: all of them.
         rounds: how often the pipeline came to its end.
         seen: how often a run resumed, waited for an orphan, and needed which file removed.
+        stage: the stage that is killed; None for any.
     """
 
     seconds: dict[str, float]
     kills: list[Kill] = field(default_factory=list)
     rounds: int = 0
     seen: collections.Counter[str] = field(default_factory=collections.Counter)
+    stage: str | None = None
 
 
 class Pipeline:
@@ -112,24 +116,25 @@ class Pipeline:
                 self.changed.wait(0.1)
         return self.stage != other_than
 
-    def processes(self) -> dict[str, psutil.Process]:
-        """The processes that can be killed now: `dvc`, and `stage` where one runs."""
-        found = {}
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """The processes that can be killed now: `dvc`, and those of `stage` where one runs."""
+        found: dict[str, list[psutil.Process]] = {}
         with contextlib.suppress(psutil.NoSuchProcess):
-            found["dvc"] = dvc_process = psutil.Process(self.process.pid)
+            dvc_process = psutil.Process(self.process.pid)
+            found["dvc"] = [dvc_process]
             for child in dvc_process.children(recursive=True):
                 if any(part.startswith("stages.") for part in child.cmdline()):
-                    found["stage"] = child
+                    found.setdefault("stage", []).append(child)
         return found
 
-    def kill(self, victim: str, number: signal.Signals) -> str:
+    def kill(self, victim: str, number: signal.Signals, generator: random.Random) -> str:
         """Send the signal; return who got it (there may be no stage at this moment)."""
         found = self.processes()
         wanted = [name for name in ("stage", "dvc") if victim in (name, "both") and name in found]
         victims = wanted or list(found)[:1]
         for name in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found[name].send_signal(number)
+                generator.choice(found[name]).send_signal(number)
         return "+".join(victims)
 
 
@@ -163,7 +168,7 @@ def disturbed(
     kills: list[Kill] = []
     while True:
         pipeline = Pipeline(project)
-        mine = kill_some(pipeline, campaign.seconds, generator, budget - len(kills))
+        mine = kill_some(pipeline, campaign, generator, budget - len(kills))
         try:
             pipeline.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -189,7 +194,7 @@ def disturbed(
 
 
 def kill_some(
-    pipeline: Pipeline, seconds: dict[str, float], generator: random.Random, budget: int
+    pipeline: Pipeline, campaign: Campaign, generator: random.Random, budget: int
 ) -> list[Kill]:
     """Kill until the pipeline ends.
 
@@ -200,7 +205,9 @@ def kill_some(
     stage = ""
     while len(kills) < budget and pipeline.wait_for_stage(other_than=stage):
         stage = pipeline.stage
-        moment = pipeline.began + generator.uniform(0, BEYOND * seconds[stage])
+        if campaign.stage not in (None, stage):
+            continue
+        moment = pipeline.began + generator.uniform(0, BEYOND * campaign.seconds[stage])
         with pipeline.changed:
             while pipeline.stage == stage and (left := moment - time.monotonic()) > 0:
                 if pipeline.process.poll() is not None:
@@ -209,7 +216,7 @@ def kill_some(
         if time.monotonic() >= moment and pipeline.process.poll() is None:
             victim, number = generator.choice(VICTIMS), generator.choice(SIGNALS)
             stage, after = pipeline.stage, time.monotonic() - pipeline.began
-            kills.append(Kill(stage, after, number.name, pipeline.kill(victim, number)))
+            kills.append(Kill(stage, after, number.name, pipeline.kill(victim, number, generator)))
     return kills
 
 
@@ -233,13 +240,16 @@ def check(project: Path, expected: dict[str, bytes], untracked: str) -> None:
         raise RuntimeError("checkpoints or half-written files are left over")
 
 
-def kill_and_compare(folder: Path, kills: int, seed: int) -> Campaign:
+def kill_and_compare(
+    folder: Path, kills: int, seed: int, processes: int, stage: str | None
+) -> Campaign:
     """Rounds of killed pipelines in `folder` until there were `kills` of them."""
+    launcher = f"torchrun --standalone --nproc-per-node {processes}" if processes > 1 else "python"
     generator = random.Random(seed)
     start, calm, wild = folder / "start", folder / "calm", folder / "wild"
-    make_project(start, make_encoder(folder / "encoder"), TRAIN)
+    make_project(start, make_encoder(folder / "encoder"), {**TRAIN, "launcher": launcher})
     shutil.copytree(start, calm)
-    campaign = Campaign(undisturbed(calm))
+    campaign = Campaign(undisturbed(calm), stage=stage)
     expected, untracked = state(calm), output_of(["git", "status", "--short"], calm)
     times = ", ".join(f"{name} {value:.1f} s" for name, value in campaign.seconds.items())
     print(f"undisturbed: {times}", flush=True)
@@ -271,10 +281,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="kills over all rounds (100)")
     parser.add_argument("--seed", type=int, default=0, help="of moments, signals and victims (0)")
+    parser.add_argument("--processes", type=int, default=1, help="that train together (1)")
+    parser.add_argument("--stage", help="kill in this stage alone")
     parser.add_argument("--json", type=Path, help="write the kills to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kill-") as folder:
-        result = kill_and_compare(Path(folder), arguments.kills, arguments.seed)
+        result = kill_and_compare(
+            Path(folder), arguments.kills, arguments.seed, arguments.processes, arguments.stage
+        )
     print(table(result.kills))
     victims = collections.Counter(kill.victim for kill in result.kills)
     print("victims: " + ", ".join(f"{name} {count}" for name, count in victims.items()))
@@ -287,7 +301,15 @@ def main() -> None:
             "rounds": result.rounds,
             "seen": dict(result.seen),
         }
-        write(arguments.json, {"seed": arguments.seed, "machine": machine(), **figures})
+        write(
+            arguments.json,
+            {
+                "seed": arguments.seed,
+                "processes": arguments.processes,
+                "machine": machine(),
+                **figures,
+            },
+        )
 
 
 if __name__ == "__main__":

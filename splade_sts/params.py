@@ -52,6 +52,7 @@ ADDED_LATER: dict[str, Any] = {
     "compare.margin": None,
     "evaluate.retrieval_set": None,
     "evaluate.retrieval_revision": "beb106fbcfaa599c508c667041bf8c85fd78736b",
+    "train.launcher": "python",
 }
 
 
@@ -291,6 +292,13 @@ class ControlsParams(Strict):
     dense_revision: str | None
 
 
+# The start of a command. It is shown in reports, so it holds no markup either.
+Command = Annotated[
+    str,
+    Field(max_length=4096, pattern=r"^[^\s\x00-\x1f\x7f-\x9f`<>|][^\x00-\x1f\x7f-\x9f`<>|]*$"),
+]
+
+
 class TrainParams(Strict):
     loss: Literal["cosine", "cosent", "angle"]
     epochs: Annotated[Number, Field(gt=0)]
@@ -308,6 +316,7 @@ class TrainParams(Strict):
     checkpoint_steps: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16"]
     threads: Annotated[int, Field(ge=1)] | None
+    launcher: Command
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @model_validator(mode="after")

@@ -50,17 +50,22 @@ def _printable(text: str) -> str:
     return without_commands(without_secrets(text))
 
 
-def run_stage(main: Callable[[], None]) -> None:
+def run_stage(main: Callable[[], None], leads: Callable[[], bool] = lambda: True) -> None:
     """`run_command` for a stage: with the pinned versions, and one at a time in a working
     directory.
 
     A stage outlives a `dvc` that is killed. What it still writes must not come between the outputs
     of the next run.
+
+    Args:
+        main: the stage.
+        leads: whether this process is the first one of those that are the stage together: it is the
+            one that waits for an earlier run, and the others wait for it.
     """
 
     def alone() -> None:
         check_versions()
-        if not layout.STAGE_LOCK.parent.parent.is_dir():
+        if not layout.STAGE_LOCK.parent.parent.is_dir() or not leads():
             main()
             return
         with locked(layout.STAGE_LOCK, BUSY):

@@ -2,7 +2,10 @@
 Spearman.
 """
 
+import os
 import time
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import torch
 
@@ -14,34 +17,40 @@ from splade_sts.process import run_stage
 from splade_sts.runs.identity import training_id
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
-from splade_sts.training.curves import TrainingPoint, ValidationPoint, write_curve
-from splade_sts.training.environment import check_one_gpu, check_one_process, facts
-from splade_sts.training.finetune import TrainingResult, finetune
+from splade_sts.training.curves import OnPoint, TrainingPoint, ValidationPoint, write_curve
+from splade_sts.training.environment import facts
+from splade_sts.training.finetune import TrainingResult, finetune, ignore
+from splade_sts.training.processes import check_alike, joined, launched
 
 
 def main() -> None:
     settings = params.load()
-    root = layout.project_root()
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
-    check_one_process()
-    check_one_gpu()
-    tags = facts(settings.train.precision)
-    # what decides the result: nothing that only says how often to save
-    decisive = {"params": settings.train.model_dump(exclude={"checkpoint_steps"}), **tags}
-    with checkpoints.reserved(root, checkpoints.fingerprint("train", decisive)) as folder:
+    with joined(settings.train.launcher) as processes:
+        tags = facts(settings.train.precision, processes.count)
+        check_alike(tags)
+        # what decides the result: nothing that only says how often to save, or how to start
+        decisive = {
+            "params": settings.train.model_dump(exclude={"checkpoint_steps", "launcher"}),
+            **tags,
+        }
+        identity = checkpoints.fingerprint("train", decisive)
+        if processes.leads:
+            lead(settings, tags, identity)
+        else:
+            with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
+                train(settings, layout.project_root() / layout.CHECKPOINTS / identity)
+
+
+def lead(settings: params.Params, tags: dict[str, str], identity: str) -> None:
+    """The part of the first process: its checkpoints, the live run, all that is written."""
+    root = layout.project_root()
+    with checkpoints.reserved(root, identity) as folder:
         checkpoints.clear_given_up(root)
         started = time.monotonic()
         with live_run(settings, tags) as live:
-            result = finetune(
-                load_encoder(layout.model("base")),
-                Pairs.read(layout.normalized("train")),
-                Pairs.read(layout.normalized("validation")),
-                settings.train,
-                folder,
-                on_point=live.point,
-                min_sparsity_ratio=settings.evaluate.min_sparsity_ratio,
-            )
+            result = train(settings, folder, live.point)
             write(result)
             live.finish(training_id(), time.monotonic() - started)
         checkpoints.mark_done(folder, training_id())
@@ -49,6 +58,18 @@ def main() -> None:
     print(
         f"best step {result.best_step} of {result.steps} ({result.precision}): "
         f"validation Spearman {found.spearman:.4f}, {found.active_dims:.1f} active dims"
+    )
+
+
+def train(settings: params.Params, folder: Path, on_point: OnPoint = ignore) -> TrainingResult:
+    return finetune(
+        load_encoder(layout.model("base")),
+        Pairs.read(layout.normalized("train")),
+        Pairs.read(layout.normalized("validation")),
+        settings.train,
+        folder,
+        on_point,
+        settings.evaluate.min_sparsity_ratio,
     )
 
 
@@ -60,5 +81,9 @@ def write(result: TrainingResult) -> None:
     write_json(layout.evidence("train"), result.evidence())
 
 
+def leads() -> bool:
+    return launched(params.load().train.launcher).leads
+
+
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, leads)

@@ -82,6 +82,7 @@ def encode(
         vectors = model.encode(
             ordered[start : start + size],
             batch_size=batch_size,
+            device=model.device,  # named, so that this process encodes alone, whoever trains along
             convert_to_sparse_tensor=False,
             save_to_cpu=True,
             show_progress_bar=False,

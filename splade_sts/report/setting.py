@@ -50,8 +50,12 @@ class Setting:
             f"{values['train.epochs']} epochs of batches of {values['train.batch_size']}, "
             f"learning rate {values['train.learning_rate']}, loss {values['train.loss']}, "
             f"regulariser weight {values['train.regularizer_weight']}, "
-            f"seed {values['train.seed']}, {self.training['precision']}"
+            f"seed {values['train.seed']}, {self.training['precision']}{self._processes()}"
         )
+
+    def _processes(self) -> str:
+        count = self.training.get("processes", 1)  # of runs from before there could be several: 1
+        return f", {count} processes" if count > 1 else ""
 
     def _kept(self) -> str:
         return f"step {self.training['best_step']} of {self.training['steps']} was kept"

@@ -1,5 +1,6 @@
 """What others may see of a run: the folders of a machine are nobody's business."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,15 @@ def short_path(value: object) -> str | None:
     return None
 
 
+def short_command(command: str) -> str:
+    """`command` with `…/` in the place of the folders of each absolute path in it."""
+    return re.sub(r"(^|[\s=:,])[/~]\S*/", r"\1…/", command)
+
+
+def _short(name: str, value: object) -> str | None:
+    return short_command(str(value)) if name == "train.launcher" else short_path(value)
+
+
 def public_params(settings: Params, without: Collection[str] = ()) -> dict[str, Any]:
     """The parameters under their dotted names, with absolute paths shortened.
 
@@ -24,7 +34,7 @@ def public_params(settings: Params, without: Collection[str] = ()) -> dict[str, 
     flat = flatten(settings.model_dump())
     left_out = tuple(f"{name}." for name in without)
     return {
-        name: short_path(value) or value
+        name: _short(name, value) or value
         for name, value in flat.items()
         if not f"{name}.".startswith(left_out)
     }
@@ -34,8 +44,8 @@ def scrub(content: bytes, settings: Params) -> bytes:
     """`content` of a file with every absolute path among the parameters shortened."""
     paths = {
         value: short
-        for value in flatten(settings.model_dump()).values()
-        if (short := short_path(value))
+        for name, value in flatten(settings.model_dump()).items()
+        if (short := _short(name, value)) and short != value
     }
     for path in sorted(paths, key=len, reverse=True):
         content = content.replace(path.encode(), paths[path].encode())

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import PurePath
 from typing import Literal
 
 import torch
@@ -48,40 +49,36 @@ CHANGE_BYTES = (
 )
 
 
-def check_one_process() -> None:
+def starts_one_process(launcher: str) -> bool:
+    """Whether `launcher` (`train.launcher`) is Python alone, by its last word: a process group that
+    is in the environment then is not its work.
+    """
+    return PurePath(launcher.split()[-1]).name.startswith("python")
+
+
+def check_one_process(launcher: str = "python") -> None:
     """Check that nobody has started this training in several processes.
+
+    Args:
+        launcher: what has started it, `train.launcher`.
 
     Raises:
         UserError: names the environment variable.
     """
     for name in PROCESS_GROUP:
         if os.environ.get(name, "1") != "1":
-            raise _one_process(name)
+            raise _one_process(name, launcher)
     if os.environ.get(LAUNCHED, "-1") != "-1":  # a group of one is a group, too
-        raise _one_process(LAUNCHED)
+        raise _one_process(LAUNCHED, launcher)
 
 
-def _one_process(name: str) -> UserError:
+def _one_process(name: str, launcher: str) -> UserError:
     return UserError(
-        f"{name} is {os.environ[name]!r} in the environment: training runs in one process. "
-        f"Start dvc without torchrun, mpirun or accelerate launch, or unset {name}"
+        f"{name} is {os.environ[name]!r} in the environment, but train.launcher is {launcher!r}, "
+        "which does not start processes that train together. Start dvc without torchrun, mpirun or "
+        f"accelerate launch (or unset {name}), and say in train.launcher what shall start them: "
+        "torchrun --standalone --nproc-per-node 2"
     )
-
-
-def check_one_gpu() -> None:
-    """Check that this process sees at most one GPU.
-
-    The trainer would spread each batch over all it sees (PyTorch's DataParallel): other sums, and
-    a regulariser that squares the means of parts of a batch, under the name of the same training.
-
-    Raises:
-        UserError: says how to show it one.
-    """
-    if (count := torch.cuda.device_count()) > 1:
-        raise UserError(
-            f"this process sees {count} GPUs: training runs on one. Set CUDA_VISIBLE_DEVICES to "
-            "one of them, for example CUDA_VISIBLE_DEVICES=0"
-        )
 
 
 @contextmanager
@@ -126,14 +123,19 @@ def resolve_precision(precision: Literal["auto", "fp32", "bf16"]) -> Precision:
     return precision
 
 
-def facts(precision: Literal["auto", "fp32", "bf16"]) -> dict[str, str]:
-    """Everything here that decides the result of a training with `train.precision`, as tags.
+def facts(precision: Literal["auto", "fp32", "bf16"], processes: int = 1) -> dict[str, str]:
+    """Everything here that decides the result of a training, as tags.
+
+    Args:
+        precision: `train.precision`.
+        processes: how many train together, each with the `threads` that the tags name.
 
     Raises:
         UserError: as `resolve_precision`.
     """
     return {
         "device": device_name(),
+        "processes": str(processes),
         "threads": str(torch.get_num_threads()),
         "precision": resolve_precision(precision),
         **library_versions(),

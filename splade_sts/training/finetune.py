@@ -20,6 +20,7 @@ from sentence_transformers.sparse_encoder.losses import (
 from transformers import PrinterCallback
 
 from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
 from splade_sts.evaluation.health import Health, check_collapse
 from splade_sts.evaluation.results import Metrics
 from splade_sts.model.head.swap import fused
@@ -31,14 +32,15 @@ from splade_sts.training.curves import OnPoint, Point, TrainingPoint, Validation
 from splade_sts.training.environment import (
     MIXED_PRECISIONS,
     Precision,
-    check_one_gpu,
     check_one_process,
     own_settings,
     resolve_precision,
 )
 from splade_sts.training.memory import saving_memory
 from splade_sts.training.preflight import preflight
+from splade_sts.training.processes import current, first_says, in_group
 from splade_sts.training.selection import LOGGED_FITNESS, SPLIT, Validation, check_reached
+from splade_sts.training.shared_loss import SharedSpladeLoss
 from splade_sts.training.sparsity import SparsityController
 from splade_sts.training.trainer import RecordingTrainer, trainer_state
 
@@ -57,6 +59,7 @@ class TrainingResult:
         model: the model of the best validation.
         training_curve, validation_curve: all points of the training, in order.
         precision: what it computed in.
+        processes: how many trained together.
         steps: steps taken.
         best_step: the step of the best validation.
         validation: the metrics of that validation.
@@ -67,6 +70,7 @@ class TrainingResult:
     training_curve: list[TrainingPoint]
     validation_curve: list[ValidationPoint]
     precision: Precision
+    processes: int
     steps: int
     best_step: int
     validation: Metrics
@@ -76,6 +80,7 @@ class TrainingResult:
         """All of it that no other file holds."""
         return {
             "precision": self.precision,
+            "processes": self.processes,
             "steps": self.steps,
             "best_step": self.best_step,
             "validation": asdict(self.validation),
@@ -83,7 +88,7 @@ class TrainingResult:
         }
 
 
-def _ignore(point: Point) -> None:
+def ignore(point: Point) -> None:
     """Nobody looks on."""
 
 
@@ -93,7 +98,7 @@ def finetune(
     validation: Pairs,
     params: TrainParams,
     checkpoints: Path,
-    on_point: OnPoint = _ignore,
+    on_point: OnPoint = ignore,
     min_sparsity_ratio: float = 0.0,
 ) -> TrainingResult:
     """Fine-tune `model` and give it the weights of the best validation Spearman.
@@ -102,6 +107,10 @@ def finetune(
     (Formal et al. 2022, "From Distillation to Hard Negative Sampling", section 3). With
     `params.target_active_dims` the regulariser's weight is steered
     (`splade_sts.training.sparsity`), and only checkpoints with that number of active dims count.
+
+    In each of several processes that have joined one group (`splade_sts.training.processes`) it
+    gives the same as in one, but for the order in which sums are added up and for dropout, of which
+    each process draws its own. The first one writes, and alone has the points.
 
     Args:
         model: the SPLADE model to train; changed in place.
@@ -116,23 +125,31 @@ def finetune(
     Raises:
         UserError: the base model has collapsed or exploded, training diverged or the model
             collapsed in it, it did not reach the wanted active dims, the precision cannot be had,
-            there are several processes or GPUs, or a checkpoint cannot be written.
+            a checkpoint cannot be written, or the environment holds a process group that this
+            process has not joined.
     """
-    check_one_process()
-    check_one_gpu()
+    processes = current()
+    if not in_group():
+        check_one_process()
+    if params.batch_size < processes.count:
+        raise UserError(
+            f"train.batch_size is {params.batch_size}, shared by {processes.count} processes: some "
+            "would have no pair of it; raise it, or start fewer processes in train.launcher"
+        )
     precision = resolve_precision(params.precision)
     base = preflight(model, train.sentences, params.eval_batch_size, min_sparsity_ratio)
     print(f"models/base: {base}", flush=True)
     with own_settings(), closing(ProgressBar()) as bar:
         arguments = build_arguments(params, precision, checkpoints)
         trainer = build_trainer(model, train, validation, params, arguments, bar, on_point)
-        run(trainer, last_checkpoint(checkpoints))
+        run(trainer, first_says(lambda: last_checkpoint(checkpoints)))
     best_step, metrics = pick_best(trainer, params.target_active_dims)
     return TrainingResult(
         model,
         trainer.training_curve,
         trainer.validation_curve,
         MIXED_PRECISIONS[trainer.accelerator.mixed_precision],  # what was done, not what was asked
+        processes.count,
         trainer.state.global_step,
         best_step,
         metrics,
@@ -175,10 +192,10 @@ def build_arguments(
 ) -> SparseEncoderTrainingArguments:
     """The library's settings: where checkpoints go and how often, and what `params` says."""
     on_gpu = torch.cuda.is_available()
-    return SparseEncoderTrainingArguments(
+    arguments = SparseEncoderTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=params.epochs,
-        per_device_train_batch_size=params.batch_size,
+        per_device_train_batch_size=params.batch_size,  # of all processes, which share it
         learning_rate=params.learning_rate,
         warmup_steps=params.warmup_ratio,
         seed=params.seed,
@@ -196,7 +213,16 @@ def build_arguments(
         disable_tqdm=True,  # our own bar stands for the library's
         dataloader_pin_memory=on_gpu,
         accelerator_config={"non_blocking": on_gpu},
+        # of several processes; otherwise the gradients are put together in another order after the
+        # first step, and a training that resumes would add them up in that of its own first step
+        ddp_find_unused_parameters=True,
+        # the library drops uneven batches of several processes, and warns where it is not told to
+        dataloader_drop_last=current().count > 1,
     )
+    arguments.dataloader_drop_last = False  # ours are even, by blanks
+    if arguments.n_gpu > 1:  # in one process; each GPU would add a batch of its own
+        arguments._n_gpu = 1  # private: transformers
+    return arguments
 
 
 def build_trainer(
@@ -211,6 +237,8 @@ def build_trainer(
     """The trainer of `model`, whose points go to the bar and to `on_point`."""
     model.model_card_data.generate_widget_examples = False
     loss = build_loss(model, params)
+    if (processes := current()).count > 1:
+        loss = SharedSpladeLoss(loss, processes)
     trainer = RecordingTrainer(
         model=model,
         args=arguments,
@@ -234,7 +262,7 @@ def build_dataset(pairs: Pairs) -> Dataset:
 
 def run(trainer: RecordingTrainer, checkpoint: Path | None) -> None:
     """Train to the last step, from `checkpoint` where there is one."""
-    if checkpoint:
+    if checkpoint and trainer.processes.leads:
         print(f"resuming from {checkpoint}", flush=True)
     model = trainer.model
     with fused(model), saving_memory(model), noticing_collapse(model, trainer):

@@ -1,12 +1,16 @@
 """Batches of pairs of similar length, so that little of what is computed is padding."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from datasets import Dataset
 from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch.utils.data import BatchSampler
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from splade_sts.training.processes import Processes
 
 
 def pair_lengths(
@@ -76,3 +80,45 @@ class LengthGroupedBatchSampler(EpochBatchSampler):
             batches.pop()
         for number in torch.randperm(len(batches), generator=self.generator).tolist():
             yield batches[number]
+
+
+class PartBatchSampler(BatchSampler):
+    """The part that one process has of each batch, of the same batches in all processes.
+
+    Rows are dealt out in turn, so that each process has long and short ones. All parts of a batch
+    have as many rows; blanks make up for what is missing.
+    """
+
+    def __init__(self, batches: EpochBatchSampler, processes: Processes, blank: int):
+        """Args:
+        batches: the whole batches.
+        processes: those that share them.
+        blank: the row that stands for none.
+        """
+        self.batches, self.processes, self.blank = batches, processes, blank
+        self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            part = batch[self.processes.rank :: self.processes.count]
+            rows = math.ceil(len(batch) / self.processes.count)
+            yield part + [self.blank] * (rows - len(part))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next."""
+        self.batches.set_epoch(epoch)
+
+
+def with_blank(dataset: Dataset) -> Dataset:
+    """`dataset` and, as its last row, a blank for `PartBatchSampler`: its shortest pair again, with
+    NaN as score.
+    """
+    sizes = [
+        len(first) + len(second)
+        for first, second in zip(dataset["sentence1"], dataset["sentence2"], strict=True)
+    ]
+    shortest = dataset[sizes.index(min(sizes))]
+    return dataset.add_item({**shortest, "score": math.nan})

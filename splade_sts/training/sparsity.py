@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState
 
 from splade_sts.errors import UserError
 from splade_sts.evaluation.encoded import encode
+from splade_sts.training.processes import first_says
 from splade_sts.training.selection import TOLERANCE, distance, logged_metrics
 
 # Sentences whose active dims are measured, and the most steps between two measurements: together
@@ -149,10 +150,17 @@ class SparsityController(SpladeRegularizerWeightSchedulerCallback, ExportableSta
         """Leaves the logs alone: the library's schedule would add a weight that is not this one."""
 
     def _measure(self, model: SparseEncoder, bf16: bool) -> float:
-        """Mean active dims of the validation's sentences as the sample tells it, above 0."""
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            vectors = encode(model, self.probe, self.batch_size).vectors
-        return self.correction * max(int(vectors.values().count_nonzero()), 1) / len(self.probe)
+        """Mean active dims of the validation's sentences as the sample tells it, above 0.
+
+        The first process measures for all.
+        """
+
+        def active() -> int:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                vectors = encode(model, self.probe, self.batch_size).vectors
+            return int(vectors.values().count_nonzero())
+
+        return self.correction * max(first_says(active), 1) / len(self.probe)
 
     def update(self, active: float, progress: float) -> None:
         """Take a measurement of `active` dims (above 0) after `progress`, a share of the training,

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoderTrainer
-from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import nn
-from torch.utils.data import RandomSampler
-from transformers import TrainerState
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from splade_sts.errors import UserError, disk_problem
@@ -22,7 +22,14 @@ from splade_sts.files import read_json, write_json
 from splade_sts.model.encoder import load_encoder
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import OnPoint, Point, TrainingPoint, ValidationPoint
-from splade_sts.training.sampler import EpochBatchSampler, LengthGroupedBatchSampler, pair_lengths
+from splade_sts.training.processes import current, wait_for_all
+from splade_sts.training.sampler import (
+    EpochBatchSampler,
+    LengthGroupedBatchSampler,
+    PartBatchSampler,
+    pair_lengths,
+    with_blank,
+)
 from splade_sts.training.selection import LOGGED_FITNESS, logged_metrics
 
 # What our checkpoints hold beyond the library's.
@@ -48,9 +55,13 @@ class RecordingTrainer(SparseEncoderTrainer):
             group_by_length: whether batches are of pairs of similar length.
             kwargs: the library's arguments.
         """
+        self.processes = current()
+        if self.processes.count > 1:
+            kwargs["train_dataset"] = with_blank(kwargs["train_dataset"])
         super().__init__(**kwargs)
         self.folder = Path(str(self.args.output_dir))
-        self.watchers, self.group_by_length = watchers, group_by_length
+        self.watchers = watchers if self.processes.leads else ()
+        self.group_by_length = group_by_length
         self.training_curve: list[TrainingPoint] = []
         self.validation_curve: list[ValidationPoint] = []
         self.trained_to: int | None = None
@@ -66,13 +77,47 @@ class RecordingTrainer(SparseEncoderTrainer):
         valid_label_columns: list[str] | None = None,
         generator: torch.Generator | None = None,
         seed: int = 0,
-    ) -> DefaultBatchSampler:
+    ) -> BatchSampler:
+        if self.processes.count > 1:
+            blank = len(dataset) - 1
+            rows = dataset.select(range(blank))
+            whole = self._batches(rows, batch_size, drop_last, generator, seed)
+            return PartBatchSampler(whole, self.processes, blank)
+        return self._batches(dataset, batch_size, drop_last, generator, seed)
+
+    def _batches(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        drop_last: bool,
+        generator: torch.Generator | None,
+        seed: int,
+    ) -> EpochBatchSampler:
         if not self.group_by_length:
             rows = RandomSampler(dataset, generator=generator)
             return EpochBatchSampler(rows, batch_size, drop_last, generator=generator, seed=seed)
         lengths = pair_lengths(dataset, self.model.tokenizer, self.model.max_seq_length)
         generator = generator or torch.Generator()
         return LengthGroupedBatchSampler(lengths, batch_size, drop_last, generator, seed)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The library's, of which accelerate would deal out whole batches to the processes; here
+        each has its part of every batch already.
+        """
+        if self.processes.count == 1:
+            return super().get_train_dataloader()
+        loader = self._build_dataloader(  # private: sentence-transformers
+            self.train_dataset, self.args.train_batch_size, dataset_kind="train"
+        )
+        mine: DataLoader[Any] = prepare_data_loader(
+            loader,
+            self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=self.args.dataloader_pin_memory,
+        )
+        return mine
 
     def save_model(
         self,
@@ -89,6 +134,8 @@ class RecordingTrainer(SparseEncoderTrainer):
         they stood.
         """
         if checkpoint is None:
+            if self.processes.count > 1:  # else all would draw the same dropout for other pairs
+                set_seed(self.args.seed + self.processes.rank)
             self._train_on(None)
             return
         self._take_up(checkpoint)
@@ -105,8 +152,10 @@ class RecordingTrainer(SparseEncoderTrainer):
         points: list[Point] = [*self.training_curve, *self.validation_curve]
         for point in points:
             self._tell(point)
-        parts = load_file(checkpoint / LOSS_PARTS, device=str(self.args.device))
-        self.accum_loss_components["train"] = parts
+        parts = load_file(checkpoint / LOSS_PARTS)
+        self.accum_loss_components["train"] = {
+            name: value.to(self.args.device) for name, value in parts.items()
+        }
 
     def _train_on(self, checkpoint: Path | None) -> None:
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -119,6 +168,10 @@ class RecordingTrainer(SparseEncoderTrainer):
         checkpoint = self._checkpoint(step)
         try:
             super()._save_checkpoint(model, trial)  # private: transformers
+            wait_for_all()  # each writes the state of its random numbers
+            if not self.processes.leads:
+                return
+            self._check_random_states(checkpoint)
             save_file(self.accum_loss_components["train"], checkpoint / LOSS_PARTS)
             curves = {
                 "training": [asdict(point) for point in self.training_curve],
@@ -129,8 +182,9 @@ class RecordingTrainer(SparseEncoderTrainer):
         except Exception as error:
             if not (problem := disk_problem(error)):
                 raise
-            # gives its space back; without a seal it does not count in any case
-            shutil.rmtree(checkpoint, ignore_errors=True)
+            if self.processes.leads:  # else the first one writes there
+                # gives its space back; without a seal it does not count in any case
+                shutil.rmtree(checkpoint, ignore_errors=True)
             raise UserError(
                 f"the checkpoint of step {step} cannot be written: {problem}"
             ) from error
@@ -138,6 +192,14 @@ class RecordingTrainer(SparseEncoderTrainer):
         for older in self.folder.glob("checkpoint-*"):
             if older not in keep:
                 checkpoints.remove(older)
+
+    def _check_random_states(self, checkpoint: Path) -> None:
+        found = len(list(checkpoint.glob("rng_state*.pth")))
+        if found < self.processes.count:
+            raise UserError(
+                f"{found} of {self.processes.count} processes have written to {checkpoint}; put "
+                "the project into a folder that all machines of the training share"
+            )
 
     def _checkpoint(self, step: int | None) -> Path:
         return self.folder / f"checkpoint-{step}"

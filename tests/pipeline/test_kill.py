@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from splade_sts import layout
+from splade_sts.files import read_json
 from splade_sts.training import checkpoints
-from tests.support.commands import dvc, run, stage, start
+from tests.support.commands import SUPPORT, dvc, run, stage, start
 from tests.support.projects import commit, copy_project, set_params
 
 pytestmark = pytest.mark.xdist_group("kill")
@@ -107,6 +108,60 @@ def test_killed_stage_and_killed_dvc(copy, calm):
     above.communicate()
     assert " M dvc.lock" in run(["git", "status", "--short"], copy).stdout
     assert "??" not in run(["git", "status", "--short"], copy).stdout
+
+
+RUNS_STAGE = ["-u", "-m", "stages.train"]
+TOGETHER = "torchrun --standalone --nproc-per-node 2"
+
+
+def ranks(project: Path) -> list[int]:
+    """The processes that train together, the first one first: forked for the stage, or a Python
+    that runs it, where `dvc` is neither.
+    """
+    first = trainer(project)
+    found = [
+        one.pid
+        for one in working_in(project)
+        if "forkserver" in " ".join(one.cmdline()) or one.cmdline()[1:] == RUNS_STAGE
+    ]
+    return [first, *sorted({*found} - {first})]
+
+
+def test_several_processes(copy, tmp_path):
+    """Whichever of two is killed, both end, and the next run goes on; where torchrun is, they go on
+    without it, and the next run waits. What comes out is what the two give undisturbed.
+
+    Another launcher runs the training again.
+    """
+    python = {"PYTHON_EXEC": str(SUPPORT / "bin" / "python")}  # torchrun's name for its Python
+    repro = [sys.executable, "-m", "dvc", "repro", "train"]
+    undisturbed = copy_project(copy, tmp_path / "undisturbed")
+    dvc(undisturbed, "exp", "run", "-S", f"train.launcher={TOGETHER}", "train", **python)
+    expected = outputs(undisturbed)
+    assert read_json(undisturbed / layout.evidence("train"))["processes"] == 2
+    assert "up to date" in dvc(undisturbed, "status", "train").stdout
+    set_params(undisturbed, train__launcher="python")
+    assert "train.launcher" in dvc(undisturbed, "status", "train").stdout
+
+    set_params(copy, train__launcher=TOGETHER)
+    seen: set[Path] = set()
+    for victim in (1, 0):
+        process = start(repro, copy, environment=python, stderr=STDOUT)
+        seen |= wait_for(lambda: whole(copy) - seen, process)  # noqa: B023  # at once
+        os.kill(ranks(copy)[victim], signal.SIGKILL)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode, output
+        assert working_in(copy) == []
+    process = start(repro, copy, environment=python, stderr=STDOUT)
+    wait_for(lambda: whole(copy) - seen, process)
+    (above,) = [one for one in working_in(copy) if "torchrun" in " ".join(one.cmdline()[:3])]
+    above.kill()
+    assert process.wait(60)
+    dvc(copy, "repro", "train", **python)
+    output = process.communicate(timeout=60)[0]
+    assert "resuming from" in output
+    assert "best step" in output
+    assert outputs(copy) == expected
 
 
 def test_no_checkpoints_are_left(project):

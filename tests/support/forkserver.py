@@ -167,9 +167,14 @@ def become(request: Request) -> None:
 
 
 def execute(arguments: list[str], folder: str) -> None:
-    """Do what `python` does with `arguments`, `-m MODULE …` or `-c CODE …`, perhaps after `-B`."""
-    while arguments[0] == "-B":
-        sys.dont_write_bytecode = True
+    """Do what `python` does with `arguments`, `-m MODULE …` or `-c CODE …`, perhaps after `-B` or
+    `-u`.
+    """
+    while arguments[0] in ("-B", "-u"):
+        if arguments[0] == "-B":
+            sys.dont_write_bytecode = True
+        else:
+            sys.stdout.reconfigure(write_through=True)
         arguments = arguments[1:]
     kind, what, *rest = arguments
     sys.argv = [kind, *rest]

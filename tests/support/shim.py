@@ -28,7 +28,14 @@ EARLY = (
     "LD_",
     "PYTHON",
 )
-LATE = ("HF_TOKEN", "PYTHONPATH")
+# Read later, or, the last three of them, set by torchrun and by what it imports.
+LATE = (
+    "HF_TOKEN",
+    "PYTHONPATH",
+    "TORCHELASTIC_",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_NCCL_",
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,13 +44,13 @@ def early(environment):
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(EARLY) and name not in LATE
+        if name.startswith(EARLY) and not name.startswith(LATE)
     }
 
 
 def forkable(arguments):
     """Whether the server can do what `python` does with these arguments."""
-    while arguments[:1] == ["-B"]:
+    while arguments[:1] in (["-B"], ["-u"]):
         arguments = arguments[1:]
     kind, what = [*arguments, None, None][:2]
     for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):

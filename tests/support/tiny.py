@@ -62,11 +62,11 @@ def make_splade(folder: Path, bert: Path) -> None:
     model.save_pretrained(str(folder), create_model_card=False)
 
 
-def make_pairs() -> Pairs:
-    """48 normalized pairs in the tiny vocabulary; the score is the share of common words."""
+def make_pairs(count: int = 48) -> Pairs:
+    """Normalized pairs in the tiny vocabulary; the score is the share of common words."""
     generator = random.Random(0)
     sentence1, sentence2, score = [], [], []
-    for _ in range(48):
+    for _ in range(count):
         first = generator.sample(WORDS, 6)
         kept = generator.randint(0, 6)
         second = first[:kept] + generator.sample(WORDS, 6 - kept)

@@ -195,6 +195,12 @@ def test_no_mapping(raw):
     assert f"the file: found {raw!r}" in message(raw)
 
 
+@pytest.mark.parametrize("command", ["", " python", "python\n-m x", "a | b", "a > b", "`a`"])
+def test_no_launcher(command):
+    """One line with something in it, and nothing that a report would take for markup."""
+    assert "train.launcher: found" in message(content(train__launcher=command))
+
+
 def test_unknown_source():
     """What looks like a path is no data set id; the message names the ways there are."""
     found = message(content(data__source="a/b/c"))

@@ -1,5 +1,7 @@
 """The card of the fine-tuned model."""
 
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
@@ -45,6 +47,15 @@ def test_precision_is_the_one_that_was_used(comparison):
     assert "auto" not in table
     assert "fp32" in table
     assert "null" in table
+
+
+def test_several_processes():
+    """Are named among what the training was; runs from before there could be any say nothing."""
+    setting = making()
+    assert "process" not in setting.summary()["training"]
+    for count, said in ((1, "fp32; step"), (2, "fp32, 2 processes; step")):
+        found = replace(setting, training={**setting.training, "processes": count})
+        assert said in found.summary()["training"]
 
 
 def test_no_markup_of_others(comparison):

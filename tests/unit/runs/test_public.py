@@ -1,3 +1,5 @@
+import pytest
+
 from splade_sts.runs.public import public_params, scrub, short_path
 from tests.support.tiny import tiny_params
 
@@ -17,6 +19,24 @@ def test_absolute_paths_are_shortened() -> None:
     assert not [name for name in shown if name.startswith("track")]
     assert short_path("data/own") is None
     assert short_path(3) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("/home/me/.venv/bin/torchrun --nproc-per-node=2", "…/torchrun --nproc-per-node=2"),
+        ("srun ~/bin/torchrun --log-dir=/home/me/logs", "srun …/torchrun --log-dir=…/logs"),
+        ("torchrun --rdzv-endpoint=a/b:29500", "torchrun --rdzv-endpoint=a/b:29500"),
+        ("python", "python"),
+    ],
+)
+def test_the_launcher_is_shortened(command: str, shown: str) -> None:
+    """Word for word: it is a command with paths in it."""
+    settings = tiny_params()
+    train = settings.train.model_copy(update={"launcher": command})
+    settings = settings.model_copy(update={"train": train})
+    assert public_params(settings)["train.launcher"] == shown
+    assert scrub(f"launcher: {command}\n".encode(), settings) == f"launcher: {shown}\n".encode()
 
 
 def test_scrub() -> None:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from sentence_transformers import SparseEncoderTrainingArguments
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
@@ -13,7 +14,6 @@ from splade_sts.training.environment import (
     CHANGE_BYTES,
     PROCESS_GROUP,
     bytes_settings,
-    check_one_gpu,
     check_one_process,
     device_name,
     facts,
@@ -98,13 +98,16 @@ def test_a_process_group_of_one_is_refused(monkeypatch):
         check_one_process()
 
 
-def test_several_gpus_are_refused(tiny_splade, pairs, tmp_path, monkeypatch):
-    """The library would spread each batch over them: other sums under the same fingerprint."""
-    monkeypatch.setattr(environment.torch.cuda, "device_count", lambda: 1)
-    check_one_gpu()
-    monkeypatch.setattr(environment.torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match=r"sees 2 GPUs.*CUDA_VISIBLE_DEVICES"):
-        finetune(load_encoder(tiny_splade), pairs, pairs, train_params(), tmp_path)
+def test_one_process_takes_one_gpu(tmp_path, monkeypatch):
+    """Where a machine has two, the library would give each a batch of its own."""
+
+    def on_two_gpus(**settings):
+        found = SparseEncoderTrainingArguments(**settings)
+        found._n_gpu = 2
+        return found
+
+    monkeypatch.setattr("splade_sts.training.finetune.SparseEncoderTrainingArguments", on_two_gpus)
+    assert build_arguments(train_params(batch_size=7), "fp32", tmp_path).train_batch_size == 7
 
 
 def test_auto_is_another_training_on_another_machine(monkeypatch):

@@ -33,6 +33,7 @@ def test_training_with_every_loss(tiny_splade, pairs, tmp_path, loss):
     validation = asdict(found.validation)
     assert found.evidence() == {
         "precision": "fp32",
+        "processes": 1,
         "steps": 12,
         "best_step": best.step,
         "validation": validation,

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_sts.training.sampler import LengthGroupedBatchSampler
+from splade_sts.training.processes import Processes
+from splade_sts.training.sampler import LengthGroupedBatchSampler, PartBatchSampler
 
 
 @given(
@@ -22,6 +23,28 @@ def test_length_grouped_batches(lengths, batch_size, seed):
     assert sorted(map(len, found), reverse=True)[:-1] == [batch_size] * (len(found) - 1)
     assert found == batches()
     assert all(len(batch) == batch_size for batch in batches(drop_last=True))
+
+
+@given(st.integers(1, 100), st.integers(1, 20), st.integers(1, 6), st.integers(0, 3))
+def test_the_parts_of_several_processes(rows, batch_size, count, epoch):
+    """Together they are the batches of one process, in the same order; all are equally long."""
+
+    def batches():
+        return LengthGroupedBatchSampler([*range(rows)], batch_size, False, torch.Generator(), 1)
+
+    whole = batches()
+    whole.set_epoch(epoch)
+    parts = []
+    for rank in range(count):
+        sampler = PartBatchSampler(batches(), Processes(rank, count), blank=rows)
+        sampler.set_epoch(epoch)
+        parts.append([*sampler])
+        assert len(sampler) == len(parts[-1]) == len(whole)
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert len({len(share) for share in shares}) == 1
+        found = [row for share in shares for row in share if row != rows]
+        assert sorted(found) == sorted(batch)
+        assert sum(map(len, shares)) - len(found) < count
 
 
 def test_length_grouping_saves_padding():
