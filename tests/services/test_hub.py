@@ -122,7 +122,8 @@ def test_further_test_sets(downloads, tmp_path, pairs):
         (tmp_path / language).mkdir()
         pairs.table().to_parquet(tmp_path / language / "test.parquet", index=False)
     configs = "".join(
-        f"- config_name: {language}\n  data_files:\n  - split: test\n    path: {language}/test.parquet\n"
+        f"- config_name: {language}\n"
+        f"  data_files:\n  - split: test\n    path: {language}/test.parquet\n"
         for language in ("en", "de")
     )
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
