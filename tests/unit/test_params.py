@@ -378,7 +378,7 @@ def test_further_test_sets():
 
 
 def test_the_usual_test_sets():
-    """They stand in params.yaml as comments; as it says, two characters less turn them on."""
+    """They stand in params.yaml as comments; as it says, without `# ` they are on."""
     lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     start = lines.index("  test_sets:") + 1
     block = [line for line in lines[start:] if line.startswith("  #   ")]
