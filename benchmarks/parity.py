@@ -67,13 +67,12 @@ def sparse(folder: Path, task_name: str, pairs: Pairs) -> list[dict[str, float]]
 def dense(source: str, task_name: str, pairs: Pairs) -> list[dict[str, float]]:
     """MTEB's numbers and ours of a dense encoder."""
     from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
-    from sentence_transformers import SentenceTransformer
-
     from splade_sts.comparison.statistics import correlation
     from splade_sts.controls.dense import DenseControl
+    from splade_sts.model.encoder import load_dense
     from splade_sts.model.source import locate
 
-    model = SentenceTransformer(str(locate(source, None).folder))
+    model = load_dense(locate(source, None).folder)
     ours = correlation(pairs.score, DenseControl(source, None).scores(pairs))
     assert ours is not None
     found = of_mteb(task_name, pairs, SentenceTransformerEncoderWrapper(model))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from splade_sts import layout, params
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, without_commands
 from splade_sts.process import run_command
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def score(arguments: argparse.Namespace) -> None:
     first_second = tuple(arguments.sentence)
     pairs = scoring.read_pairs(arguments.file) if arguments.file else [first_second]
     scored = scoring.score(arguments.model or [str(layout.model("finetuned"))], pairs)
-    print(scoring.as_json(scored) if arguments.json else scoring.as_text(scored))
+    # words of a model's vocabulary may hold anything
+    print(scoring.as_json(scored) if arguments.json else without_commands(scoring.as_text(scored)))
 
 
 def seeds(arguments: argparse.Namespace) -> None:

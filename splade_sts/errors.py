@@ -26,7 +26,7 @@ NO_MEMORY = (
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Before the host of a URL. A password may hold `/` and `@`, though it should not: where there is a
 # colon, everything up to the last `@` is taken for one.
-CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s'\"@]*:[^\s'\"]*|[^/\s'\"]*)@")
+CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s'\"@]*:[^\s]*|[^/\s'\"]*)@")
 # Environment variables whose values are secret.
 SECRETS = (
     "HF_TOKEN",

@@ -318,6 +318,12 @@ def _check_modules(path: Path, modules: Any) -> None:
     )
     if not wanted or not modules:
         raise UserError(f"{path} is no list of modules, each with name, path and type")
+    names = [module["name"] for module in modules]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{path} names two modules {reprlib.repr(max(names, key=names.count))}; the library "
+            "would take the last one alone, of which nothing is checked"
+        )
     for module in modules:
         kind = module["type"]
         if not kind.startswith("sentence_transformers.") or kind.rsplit(".", 1)[1] not in MODULES:

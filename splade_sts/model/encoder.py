@@ -276,6 +276,12 @@ def _check_trial(
     other, and weights that are finite may overflow.
     """
     try:
+        words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+        if not words:
+            raise UserError(
+                f"the tokenizer of {folder} has no word; expected its vocabulary beside the "
+                "weights (tokenizer.json or vocab.txt). Fetch the model again"
+            )
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= config.vocab_size:
             raise UserError(

@@ -137,7 +137,9 @@ def finetune(
             "would have no pair of it; raise it, or start fewer processes in train.launcher"
         )
     precision = resolve_precision(params.precision)
-    base = preflight(model, train.sentences, params.eval_batch_size, min_sparsity_ratio)
+    base = first_says(
+        lambda: preflight(model, train.sentences, params.eval_batch_size, min_sparsity_ratio)
+    )
     print(f"models/base: {base}", flush=True)
     with own_settings(), closing(ProgressBar()) as bar:
         arguments = build_arguments(params, precision, checkpoints)

@@ -33,6 +33,11 @@ def test_secrets_are_taken_out(monkeypatch):
     )
 
 
+def test_a_quote_in_a_password():
+    """It ends no password."""
+    assert without_secrets("at http://u:p'w\"d@host/x") == "at http://…@host/x"
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_every_secret_variable(monkeypatch, name):
     """An empty one hides nothing."""

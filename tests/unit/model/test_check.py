@@ -354,3 +354,13 @@ def test_words_are_no_paths(model):
     edit(model / "tokenizer_config.json", lambda c: c.update(words, special_tokens_map_file="/x"))
     edit(model / "config.json", lambda c: c.update(_name_or_path="../somewhere/else"))
     check_folder(model)
+
+
+def test_two_modules_of_one_name(model):
+    """The library keeps the last one, and the checks look at the first."""
+    path = model / "modules.json"
+    modules = json.loads(path.read_text())
+    path.write_text(json.dumps([*modules, {**modules[0], "idx": len(modules), "path": "other"}]))
+    (model / "other").mkdir()
+    with pytest.raises(UserError, match=r"modules.json names two modules"):
+        check_folder(model)

@@ -280,3 +280,12 @@ def test_vectors_that_are_not_finite(splade, dense):
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(UserError, match=r"numbers of a sentence that are not finite"):
             load(folder)
+
+
+def test_a_tokenizer_without_words(splade, dense):
+    """Without its files the library makes one that knows special tokens alone."""
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        for path in [*folder.rglob("tokenizer.json"), *folder.rglob("vocab.txt")]:
+            path.unlink()
+        with pytest.raises(UserError, match="has no word; expected its vocabulary"):
+            load(folder)

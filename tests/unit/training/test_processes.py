@@ -207,7 +207,9 @@ def test_machines_without_a_common_folder(tiny_splade, pairs, tmp_path):
 
 
 def test_only_the_first_one_validates(tiny_splade, pairs, tmp_path, monkeypatch):
-    """And encodes, as it does without others: the others are not asked to."""
+    """And encodes, as it does without others: the others are not asked to. Once before training
+    (preflight), and twice in it.
+    """
     calls = []
     original = SparseEncoder.encode
 
@@ -224,7 +226,7 @@ def test_only_the_first_one_validates(tiny_splade, pairs, tmp_path, monkeypatch)
         return sum(calls)
 
     first, second = in_processes(2, counted)
-    assert first == 2 * len(set(pairs.sentences))
+    assert first == 3 * len(set(pairs.sentences))
     assert second == 0
 
 
