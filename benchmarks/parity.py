@@ -67,6 +67,7 @@ def sparse(folder: Path, task_name: str, pairs: Pairs) -> list[dict[str, float]]
 def dense(source: str, task_name: str, pairs: Pairs) -> list[dict[str, float]]:
     """MTEB's numbers and ours of a dense encoder."""
     from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
+
     from splade_sts.comparison.statistics import correlation
     from splade_sts.controls.dense import DenseControl
     from splade_sts.model.encoder import load_dense

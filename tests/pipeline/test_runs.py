@@ -248,7 +248,7 @@ def test_seeds_from_the_command_line(project: Path, tmp_path: Path) -> None:
     assert difference["value"] == pytest.approx(found["mean"] - found["base"])
     assert difference["low"] == difference["both"]["low"] < difference["value"]
     unknown = splade_sts(folder, "seeds", "HEAD", "seed-7", "--on", "sick")
-    assert "HEAD was not evaluated on sick; it was on: test, validation" in unknown.stderr
+    assert "HEAD was not evaluated on sick; it was on: validation, test" in unknown.stderr
 
     still = dvc(folder, "exp", "run", "--temp", "-n", "still", "-S", "train.learning_rate=0")
     assert "Fine-tuning made no significant difference to test Spearman: from " in still.stdout
