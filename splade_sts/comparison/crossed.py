@@ -8,12 +8,11 @@ from scipy import stats
 
 from splade_sts import layout
 from splade_sts.comparison.statistics import (
-    BATCH,
     CORRELATE,
     Array,
     Bootstrap,
     ResampledCorrelations,
-    counted,
+    resamples,
 )
 
 
@@ -136,15 +135,7 @@ def _resampled(gold: Array, scores: Array, bootstrap: Bootstrap, against: Array 
     others = scores[:0] if against is None else against
     every = [*scores, *others]
     statistic = ResampledCorrelations(gold, {str(i): one for i, one in enumerate(every)}, {})
-    generator, pairs = np.random.default_rng(bootstrap.seed), len(gold)
-    parts = [
-        statistic.of_counts(
-            counted(
-                generator.integers(0, pairs, (min(BATCH, bootstrap.resamples - at), pairs)), pairs
-            )
-        )
-        for at in range(0, bootstrap.resamples, BATCH)
-    ]
+    parts = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
     found = np.concatenate(parts, axis=1).reshape(len(layout.COEFFICIENTS), len(every), -1)
     first, second = found[:, : len(scores)], found[:, len(scores) :]
     return first if against is None else first - second

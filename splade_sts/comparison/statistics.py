@@ -258,7 +258,7 @@ def estimates(
             statistic.of_counts(counts[:, cluster]) for (counts,) in resamples([size], bootstrap)
         ]
     made = bca(points, own, np.concatenate(drawn, axis=1), [moved], bootstrap)
-    return _by_name(dict(zip(statistic.names, made, strict=True)))
+    return by_name(dict(zip(statistic.names, made, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,7 +337,7 @@ def two_samples(
     )
     size = len(names)
     parts = [
-        _by_name(dict(zip(names, found[start : start + size], strict=True))) for start in (0, size)
+        by_name(dict(zip(names, found[start : start + size], strict=True))) for start in (0, size)
     ]
     difference = Correlations(**dict(zip(layout.COEFFICIENTS, found[2 * size :], strict=True)))
     return parts[0], parts[1], difference if difference.is_finite else None
@@ -356,7 +356,7 @@ def _minus(
     return {key: first[key] - second[key] for key in layout.COEFFICIENTS}
 
 
-def _by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correlations]:
+def by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correlations]:
     """The estimates by name, without those of which a coefficient has no interval."""
     made = {
         name: Correlations(**{key: found[key, name] for key in layout.COEFFICIENTS})

@@ -2,30 +2,28 @@
 them, and what is left of that without what train holds.
 """
 
-import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import LEVELS, GenreResult, Level, LevelResult, SetResult, Suite
 from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import (
-    BATCH,
     GAIN,
     Array,
     Bootstrap,
     Correlations,
-    Estimate,
     ResampledCorrelations,
     Scores,
+    bca,
+    by_name,
     correlation,
-    counted,
-    monte_carlo_error,
+    influences,
+    resamples,
 )
 from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs, unseen
@@ -92,8 +90,7 @@ def make_suite(
                 resampled[level][name] = Resampled.of(
                     found.pairs.score[chosen],
                     {key: scores[chosen] for key, scores in found.scores.items()},
-                    bootstrap,
-                    seed=(bootstrap.seed, zlib.crc32(name.encode())),
+                    replace(bootstrap, seed=bootstrap.seed + (zlib.crc32(name.encode()) << 32)),
                 )
     levels = {}
     for level in LEVELS:
@@ -159,9 +156,7 @@ class Resampled:
     without: Array
 
     @classmethod
-    def of(
-        cls, gold: Array, scores: Scores, bootstrap: Bootstrap, seed: Sequence[int]
-    ) -> "Resampled":
+    def of(cls, gold: Array, scores: Scores, bootstrap: Bootstrap) -> "Resampled":
         """Resample pairs, each with its gold and all other scores: float (pairs,), finite. Scores
         that hold a single value have no rows.
         """
@@ -170,82 +165,23 @@ class Resampled:
         if not varied:
             return cls([], *(np.empty((0,) * depth) for depth in (1, 2, 2)))
         statistic = ResampledCorrelations(gold, varied, differences)
-        generator, pairs = np.random.default_rng(seed), len(gold)
-        drawn = [
-            statistic.of_counts(counted(generator.integers(pairs, size=(count, pairs)), pairs))
-            for _, count in _batches(bootstrap.resamples)
-        ]
-        without = []
-        for start, count in _batches(pairs):
-            counts = np.ones((count, pairs))
-            counts[np.arange(count), start + np.arange(count)] = 0
-            without.append(statistic.of_counts(counts))
+        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
         return cls(
             statistic.names,
-            statistic.of_counts(np.ones((1, pairs)))[:, 0],
+            statistic.of_counts(np.ones((1, len(gold))))[:, 0],
             np.concatenate(drawn, axis=1),
-            np.concatenate(without, axis=1),
+            statistic.without_each(),
         )
 
 
-def _batches(total: int) -> Iterator[tuple[int, int]]:
-    """Start and size of each batch."""
-    for start in range(0, total, BATCH):
-        yield start, min(BATCH, total - start)
-
-
 def correlations(samples: Sequence[Resampled], bootstrap: Bootstrap) -> dict[str, Correlations]:
-    """Means over samples of what all of them have, with intervals; without what has no interval.
-
-    BCa (Efron 1987, "Better Bootstrap Confidence Intervals") for several samples, as
-    `scipy.stats.bootstrap` does it, which would compute every sample again for each pair that the
-    jackknife leaves out of another one.
-    """
+    """Means over samples of what all of them have, with intervals; without what has no interval."""
     rows = [name for name in samples[0].names if all(name in one.names for one in samples)]
-    found: dict[tuple[Coefficient, str], Estimate] = {}
-    for row in rows:
-        places = [one.names.index(row) for one in samples]
-        own = list(zip(samples, places, strict=True))
-        value = float(np.mean([one.values[place] for one, place in own]))
-        drawn = np.mean([one.drawn[place] for one, place in own], axis=0)
-        without = [one.without[place] / len(samples) for one, place in own]
-        with np.errstate(invalid="ignore"):  # no correlation in some resample: no interval either
-            found[row] = estimate(value, drawn, without, bootstrap)
-    made = {
-        name: Correlations(pearson=found["pearson", name], spearman=found["spearman", name])
-        for name in dict.fromkeys(name for _, name in rows)
-    }
-    return {name: both for name, both in made.items() if both.is_finite}
-
-
-def estimate(
-    value: float, drawn: Array, without: Sequence[Array], bootstrap: Bootstrap
-) -> Estimate:
-    """A value with its BCa and percentile intervals.
-
-    Args:
-        value: of the samples themselves.
-        drawn: of resamples, (resamples,).
-        without: for each sample what its pairs, one left out each time, contribute to the value:
-            (pairs,).
-        bootstrap: the settings.
-    """
-    tail = (1 - bootstrap.confidence) / 2
-    ends = np.array([tail, 1 - tail])
-    percentile = _quantiles(drawn, ends)
-    error = monte_carlo_error(float(np.std(drawn, ddof=1)), bootstrap)
-    below = (np.mean(drawn < value) + np.mean(drawn <= value)) / 2
-    influence = [(len(one) - 1) * (one.mean() - one) for one in without]
-    cubes = sum(float((one**3).sum()) / len(one) ** 3 for one in influence)
-    squares = sum(float((one**2).sum()) / len(one) ** 2 for one in influence)
-    if not 0 < below < 1 or not squares > 0 or not math.isfinite(squares):
-        return Estimate(value, *percentile, *percentile, method="percentile", error=error)
-    bias, acceleration = stats.norm.ppf(below), cubes / (6 * squares**1.5)
-    normal = bias + stats.norm.ppf(ends)
-    bca = _quantiles(drawn, stats.norm.cdf(bias + normal / (1 - acceleration * normal)))
-    return Estimate(value, *bca, *percentile, method="bca", error=error)
-
-
-def _quantiles(drawn: Array, ends: Array) -> tuple[float, float]:
-    low, high = np.quantile(drawn, ends)
-    return float(low), float(high)
+    if not rows:
+        return {}
+    own = [(one, [one.names.index(row) for row in rows]) for one in samples]
+    values = np.mean([one.values[places] for one, places in own], axis=0)
+    drawn = np.mean([one.drawn[places] for one, places in own], axis=0)
+    moved = [influences(one.without[places]) / len(samples) for one, places in own]
+    found = bca(values.tolist(), values, drawn, moved, bootstrap)
+    return by_name(dict(zip(rows, found, strict=True)))

@@ -1,13 +1,22 @@
 """Test beside further test sets: what is measured, what is left out, and with which intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from splade_sts import layout
 from splade_sts.comparison.evidence import ControlResult, best_words
-from splade_sts.comparison.statistics import BATCH, Bootstrap, Estimate, estimates
-from splade_sts.comparison.suite import Resampled, SetScores, correlations, estimate, make_suite
+from splade_sts.comparison.statistics import (
+    BATCH,
+    Bootstrap,
+    Estimate,
+    bca,
+    estimates,
+    influences,
+)
+from splade_sts.comparison.suite import Resampled, SetScores, correlations, make_suite
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
@@ -70,11 +79,17 @@ def test_the_interval_is_that_of_scipy():
         rng=np.random.default_rng(1),
     )
     without = [
-        np.array([np.delete(sample, place).mean() ** 2 / 2 for place in range(len(sample))])
+        np.array([[np.delete(sample, place).mean() ** 2 / 2 for place in range(len(sample))]])
         for sample in samples
     ]
     value = float(mean(*samples))
-    ours = estimate(value, theirs.bootstrap_distribution, without, BOOTSTRAP)
+    (ours,) = bca(
+        [value],
+        np.array([value]),
+        theirs.bootstrap_distribution[None],
+        [influences(one) for one in without],
+        BOOTSTRAP,
+    )
     expected = theirs.confidence_interval
     assert (ours.low, ours.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
     assert ours.low != ours.percentile_low
@@ -87,7 +102,7 @@ def test_the_mean_is_taken_within_resamples():
     sets = {"one": random_set(150, 0, "a"), "two": random_set(400, 1, "b")}
     found = make_suite(sets, NOBODY, "bm25", BOOTSTRAP).levels["all"]
     drawn = [
-        Resampled.of(part.pairs.score, part.scores, BOOTSTRAP, seed=(seed,))
+        Resampled.of(part.pairs.score, part.scores, replace(BOOTSTRAP, seed=seed))
         for seed, part in enumerate(sets.values())
     ]
     spread = np.sqrt(sum(one.drawn.var(axis=1) for one in drawn)) / 2
@@ -169,17 +184,17 @@ def test_scores_that_hardly_vary_have_no_interval():
     """In some resample all gold scores are the same: no numbers, and no warning."""
     gold = np.array([1.0] + [0.0] * 11)
     scores = {"base": np.arange(12.0), "finetuned": np.arange(12.0)[::-1]}
-    drawn = Resampled.of(gold, scores, BOOTSTRAP, seed=(0,))
+    drawn = Resampled.of(gold, scores, replace(BOOTSTRAP, seed=0))
     assert np.isnan(drawn.drawn).any()
     assert correlations([drawn], BOOTSTRAP) == {}
-    flat = Resampled.of(np.ones(12), scores, BOOTSTRAP, seed=(0,))
+    flat = Resampled.of(np.ones(12), scores, replace(BOOTSTRAP, seed=0))
     assert correlations([flat], BOOTSTRAP) == {}
 
 
 def test_every_pair_is_left_out_once():
     """Of more pairs than a batch."""
     one = random_set(BATCH + 20, 0)
-    drawn = Resampled.of(one.pairs.score, one.scores, BOOTSTRAP, seed=(0,))
+    drawn = Resampled.of(one.pairs.score, one.scores, replace(BOOTSTRAP, seed=0))
     assert drawn.without.shape == (8, BATCH + 20)
     assert drawn.drawn.shape == (8, 400)
     row, place = drawn.names.index(("spearman", "base")), BATCH + 5
