@@ -2,13 +2,14 @@
 reports on it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from splade_sts import layout, params
 from splade_sts.comparison.changed import changed_pairs
-from splade_sts.comparison.compare import BothSearched, SearchResults, SplitResults, compare
+from splade_sts.comparison.compare import SearchResults, SplitResults, compare
 from splade_sts.comparison.evidence import Comparison, Suite, best_words
-from splade_sts.comparison.retrieval import RetrievalResults
+from splade_sts.comparison.retrieval import BothSearched, RetrievalResults
 from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.controls.reference import dense_encoder
@@ -36,9 +37,10 @@ from splade_sts.training.curves import TrainingPoint, ValidationPoint, read_curv
 # No number in the report depends on these.
 NOT_SHOWN = ("track", "train.checkpoint_steps")
 
+Evaluations = Mapping[layout.Model, Evaluation]
 
-def read_results(genre: str | int | None) -> dict[str, SplitResults]:
-    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
+
+def read_results(found: Evaluations, genre: str | int | None) -> dict[str, SplitResults]:
     results = {}
     for split in layout.HELD_OUT:
         pairs = Pairs.read(layout.normalized(split))
@@ -51,51 +53,38 @@ def read_results(genre: str | int | None) -> dict[str, SplitResults]:
             pairs=pairs,
             base=Predictions.read(layout.prediction("base", split)),
             finetuned=Predictions.read(layout.prediction("finetuned", split)),
-            base_evaluation=base.splits[split],
-            finetuned_evaluation=finetuned.splits[split],
+            base_evaluation=found["base"].splits[split],
+            finetuned_evaluation=found["finetuned"].splits[split],
             controls=ControlScores.read(layout.control(split)),
-            base_queries=queries_of("base", base, split),
-            finetuned_queries=queries_of("finetuned", finetuned, split),
+            paraphrases=read_paraphrases(found, split),
         )
     return results
 
 
-def queries_of(name: layout.Model, found: Evaluation, split: layout.Split) -> QueryResults | None:
-    if found.splits[split].retrieval is None:
-        return None
-    return QueryResults.read(layout.paraphrase_queries(name, split))
+def read_paraphrases(found: Evaluations, held_out: str) -> BothSearched | None:
+    """What both models found in the search for paraphrases; None where there are none."""
+
+    def one(name: layout.Model) -> RetrievalResults | None:
+        means = found[name].splits[held_out].retrieval
+        if means is None:
+            return None
+        return RetrievalResults(means, QueryResults.read(layout.paraphrase_queries(name, held_out)))
+
+    base, finetuned = one("base"), one("finetuned")
+    return None if base is None or finetuned is None else (base, finetuned)
 
 
-def read_searches() -> dict[str, SearchResults]:
-    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
+def read_searches(found: Evaluations) -> dict[str, SearchResults]:
     return {
         name: SearchResults(
             origin,
-            base.searches[name],
-            finetuned.searches[name],
+            found["base"].searches[name],
+            found["finetuned"].searches[name],
             QueryResults.read(layout.search_queries("base", name)),
             QueryResults.read(layout.search_queries("finetuned", name)),
         )
         for name, origin in read_origins().items()
     }
-
-
-def read_paraphrases() -> dict[str, BothSearched]:
-    """The searches in the further test sets that have paraphrases."""
-    base, finetuned = Evaluation.read("base"), Evaluation.read("finetuned")
-    found = {}
-    for name in set_names():
-        before, after = base.splits[name].retrieval, finetuned.splits[name].retrieval
-        if before is not None and after is not None:
-            found[name] = (
-                RetrievalResults(
-                    before, QueryResults.read(layout.paraphrase_queries("base", name))
-                ),
-                RetrievalResults(
-                    after, QueryResults.read(layout.paraphrase_queries("finetuned", name))
-                ),
-            )
-    return found
 
 
 def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Suite | None:
@@ -109,7 +98,8 @@ def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Su
 
 def main() -> None:
     settings = params.load()
-    results = read_results(settings.data.columns.genre)
+    found = {name: Evaluation.read(name) for name in layout.MODELS}
+    results = read_results(found, settings.data.columns.genre)
     train = Pairs.read(layout.normalized("train"))
     dense = dense_encoder(settings.controls, settings.base_model)
     bootstrap = Bootstrap.of(settings.compare)
@@ -117,9 +107,13 @@ def main() -> None:
         results,
         train,
         bootstrap,
-        read_searches(),
-        read_paraphrases(),
-        settings.compare.margin,
+        searches=read_searches(found),
+        paraphrases={
+            name: both
+            for name in set_names()
+            if (both := read_paraphrases(found, name)) is not None
+        },
+        margin=settings.compare.margin,
     )
     comparison = replace(
         comparison,
@@ -127,8 +121,8 @@ def main() -> None:
         suite=read_suite(comparison, train, bootstrap),
     )
     changed = {
-        split: changed_pairs(found.base, found.finetuned, settings.compare.changed_pairs)
-        for split, found in results.items()
+        split: changed_pairs(one.base, one.finetuned, settings.compare.changed_pairs)
+        for split, one in results.items()
     }
     tables = PlotTables.of(results["test"].base, results["test"].finetuned)
     calibration = comparison.splits["test"].calibration

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from splade_sts.data.linked import groups_of
 from splade_sts.data.pairs import Pairs
 
 # Fewest effective clusters of which an interval is to be trusted. With unequal clusters, tests at
@@ -54,7 +53,4 @@ def cluster_of(pairs: Pairs) -> NDArray[np.int64]:
     rows, columns = (
         [numbers.setdefault(key, len(numbers)) for key in side] for side in (first, second)
     )
-    edges = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(numbers), len(numbers)))
-    _, component = connected_components(edges, directed=False)
-    _, cluster = np.unique(component[rows], return_inverse=True)
-    return cluster.astype(np.int64)
+    return groups_of(rows, (rows, columns), len(numbers))

@@ -14,13 +14,12 @@ from splade_sts.comparison.evidence import (
     Comparison,
     ControlResult,
     Part,
-    RetrievalComparison,
     SearchComparison,
     Slice,
     SplitComparison,
 )
 from splade_sts.comparison.randomisation import randomisation_tests
-from splade_sts.comparison.retrieval import RetrievalResults, compare_retrieval
+from splade_sts.comparison.retrieval import BothSearched, RetrievalResults, compare_retrieval
 from splade_sts.comparison.simultaneous import simultaneous_gains
 from splade_sts.comparison.slices import MINIMUM_SLICE, slices
 from splade_sts.comparison.statistics import (
@@ -56,8 +55,8 @@ class SplitResults:
         base, finetuned: the two models' predictions for them.
         base_evaluation, finetuned_evaluation: the two models' numbers.
         controls: the controls' scores, `jaccard` among them.
-        base_queries, finetuned_queries: what each query of the search for paraphrases found; None
-            where the split has none.
+        paraphrases: what both models found in the search for paraphrases; None where the split has
+            none.
     """
 
     pairs: Pairs
@@ -66,8 +65,7 @@ class SplitResults:
     base_evaluation: SplitEvaluation
     finetuned_evaluation: SplitEvaluation
     controls: ControlScores
-    base_queries: QueryResults | None = None
-    finetuned_queries: QueryResults | None = None
+    paraphrases: BothSearched | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +83,6 @@ class SearchResults:
     finetuned: SearchEvaluation
     base_queries: QueryResults
     finetuned_queries: QueryResults
-
-
-# What base and fine-tuned found in the same search.
-BothSearched = tuple[RetrievalResults, RetrievalResults]
 
 
 def compare(
@@ -152,25 +146,6 @@ def compare_search(
     )
 
 
-def compare_paraphrases(
-    split: str, results: SplitResults, bootstrap: Bootstrap, margin: float | None
-) -> RetrievalComparison | None:
-    """The search for paraphrases in one split; None where it was not searched with both models."""
-    base, finetuned = results.base_evaluation.retrieval, results.finetuned_evaluation.retrieval
-    if base is None or finetuned is None:
-        return None
-    before, after = results.base_queries, results.finetuned_queries
-    assert before is not None  # written together with the means
-    assert after is not None
-    return compare_retrieval(
-        split,
-        RetrievalResults(base, before),
-        RetrievalResults(finetuned, after),
-        bootstrap,
-        margin,
-    )
-
-
 def compare_split(
     split: str,
     results: SplitResults,
@@ -206,7 +181,8 @@ def compare_split(
         seen_minus_unseen=difference,
         controls=control_results(results.controls, found),
         slices=compare_slices(scored, results, bootstrap),
-        retrieval=compare_paraphrases(split, results, bootstrap, margin),
+        retrieval=results.paraphrases
+        and compare_retrieval(split, *results.paraphrases, bootstrap, margin),
         clustered=by_cluster(scored, results.pairs, bootstrap),
         calibration=calibration(*gold_and_cosines(results), bootstrap),
     )

@@ -30,6 +30,10 @@ class RetrievalResults:
     queries: QueryResults
 
 
+# What base and fine-tuned found in the same search.
+BothSearched = tuple[RetrievalResults, RetrievalResults]
+
+
 def compare_retrieval(
     where: str,
     base: RetrievalResults,

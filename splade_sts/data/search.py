@@ -18,10 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from splade_sts import layout
+from splade_sts.data.linked import groups_of
 from splade_sts.data.tables import FORMATS, read_table, table_format
 from splade_sts.errors import UserError, shown
 from splade_sts.files import read_json, write_json
@@ -67,17 +66,13 @@ class Search:
             places[query] if self.own else len(places) + number
             for number, query in enumerate(self.queries)
         ]
-        edges = [
+        links = [
             (node, places[document])
             for node, found in zip(nodes, self.relevant.values(), strict=True)
             for document in found
         ]
-        first, second = np.array(edges, dtype=np.int64).T
-        size = len(places) + len(self.queries)
-        graph = sparse.coo_array((np.ones(len(edges)), (first, second)), shape=(size, size))
-        _, labels = connected_components(graph, directed=False)
-        _, groups = np.unique(labels[nodes], return_inverse=True)
-        return groups.astype(np.int64)
+        first, second = zip(*links, strict=True)
+        return groups_of(nodes, (first, second), len(places) + len(self.queries))
 
     def write(self, folder: Path) -> None:
         """Write three Parquet tables into `folder`, in the layout of BEIR."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from splade_sts.comparison.compare import SplitResults, compare
 from splade_sts.comparison.evidence import Comparison
+from splade_sts.comparison.retrieval import RetrievalResults
 from splade_sts.comparison.statistics import Bootstrap, correlation
 from splade_sts.controls.lexical import overlap
 from splade_sts.controls.scores import ControlScores
@@ -87,16 +88,16 @@ def split_results(
     """The two models' predictions for a split with what belongs to them, and what the queries of a
     search found; word overlap is the only control.
     """
-    means = [found and Retrieval.of(found, documents) for found in searched]
+    found = [one and RetrievalResults(Retrieval.of(one, documents), one) for one in searched]
+    before, after = found
     return SplitResults(
         pairs=base.pairs,
         base=base,
         finetuned=finetuned,
-        base_evaluation=evaluation(base, means[0]),
-        finetuned_evaluation=evaluation(finetuned, means[1]),
+        base_evaluation=evaluation(base, before and before.means),
+        finetuned_evaluation=evaluation(finetuned, after and after.means),
         controls=ControlScores(base.pairs, {"jaccard": overlap(base.pairs)}),
-        base_queries=searched[0],
-        finetuned_queries=searched[1],
+        paraphrases=None if before is None or after is None else (before, after),
     )
 
 

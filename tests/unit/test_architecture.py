@@ -49,6 +49,7 @@ OF_ONE_STAGE = {
         **KNOWN,
         "splade_sts/comparison/": "reads what compare wrote",
         "splade_sts/controls/scores.py": "names of controls, in types of what compare wrote",
+        "splade_sts/data/linked.py": "groups pairs for intervals, which compare has made",
         "splade_sts/data/pairs.py": "types of what compare wrote",
         "splade_sts/evaluation/results.py": "types of what compare wrote",
         "splade_sts/git.py": "says in MLflow where the run stands",

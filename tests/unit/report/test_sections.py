@@ -46,8 +46,7 @@ def found() -> dict[str, Section]:
         results,
         base_evaluation=searched.base_evaluation,
         finetuned_evaluation=searched.finetuned_evaluation,
-        base_queries=BETTER,
-        finetuned_queries=WORSE,
+        paraphrases=searched.paraphrases,
     )
     compared = compare({"test": results}, SEEN, BOOTSTRAP, {"Nano": search_results()}, margin=0.05)
     return {section.title: section for section in sections(compared)}

@@ -60,11 +60,12 @@ def test_what_is_searched(evaluated):
 
 def test_compare_reads_it(evaluated):
     """The queries of both models, and where the set came from."""
-    searches = compare.read_searches()
+    found = {name: Evaluation.read(name) for name in layout.MODELS}
+    searches = compare.read_searches(found)
     assert searches["mine"].origin.documents == 30
     assert searches["mine"].base_queries.query == searches["mine"].finetuned_queries.query
     assert searches["mine"].base == searches["mine"].finetuned
-    base = Evaluation.read("base")
-    queries = compare.queries_of("base", base, "validation")
-    assert queries.mrr_at_10.mean() == pytest.approx(base.splits["validation"].retrieval.mrr_at_10)
-    assert compare.queries_of("base", base, "test") is None
+    base, finetuned = compare.read_paraphrases(found, "validation")
+    assert base.queries.mrr_at_10.mean() == pytest.approx(base.means.mrr_at_10)
+    assert base.means == found["base"].splits["validation"].retrieval == finetuned.means
+    assert compare.read_paraphrases(found, "test") is None
