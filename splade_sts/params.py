@@ -489,15 +489,18 @@ def load(path: str | Path = layout.PARAMS) -> Params:
     return parse(content, str(path))
 
 
-def completed(content: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of a run, as read from its YAML, with the keys of `ADDED_LATER` that it lacks."""
+def completed(content: Any) -> Any:
+    """Parameters of a run, as read from its YAML, with the keys of `ADDED_LATER` that its sections
+    lack. What is no mapping stays as it is: `parse` refuses it.
+    """
+    if not isinstance(content, dict):
+        return content
     whole = {name: dict(part) if isinstance(part, dict) else part for name, part in content.items()}
     for name, value in ADDED_LATER.items():
-        *section, key = name.split(".")
-        part = whole
-        for step in section:
-            part = part.setdefault(step, {})
-        part.setdefault(key, value)
+        section, _, key = name.rpartition(".")
+        part = whole.get(section) if section else whole
+        if isinstance(part, dict):
+            part.setdefault(key, value)
     return whole
 
 

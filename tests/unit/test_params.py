@@ -348,6 +348,13 @@ def test_offline_makes_up_no_section(section):
     assert f"{section}: found 3" in message({**broken, section: 3})
 
 
+@pytest.mark.parametrize("raw", [None, 3, {"data": 3}, {"data": None}, {}])
+def test_a_run_whose_parameters_are_none(raw):
+    """It is refused as params.yaml is: nothing is made up."""
+    assert message(params.completed(raw))
+    assert "offline: missing" not in message(params.completed({"data": 3}))
+
+
 @pytest.mark.parametrize("name", params.ADDED_LATER)
 def test_keys_that_came_later(name):
     """A run from before a key is read as what was done then; params.yaml must name the key."""
