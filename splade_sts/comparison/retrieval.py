@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splade_sts.comparison.evidence import RetrievalChange, RetrievalComparison
+from splade_sts.comparison.margin import verdict
 from splade_sts.comparison.statistics import (
     Array,
     Bootstrap,
@@ -67,7 +68,7 @@ def compare_retrieval(
         if gain is None or margin is None or name not in WITH_MARGIN:
             not_inferior = None
         else:
-            not_inferior = gain.low > -margin
+            not_inferior = verdict(gain.low, gain.high, margin) not in ("inferior", "not shown")
         return RetrievalChange(
             base=getattr(base.means, name),
             finetuned=getattr(finetuned.means, name),

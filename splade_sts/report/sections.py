@@ -16,6 +16,7 @@ from splade_sts.comparison.evidence import (
     SplitComparison,
     Suite,
 )
+from splade_sts.comparison.margin import verdict
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.retrieval import MINIMUM_GROUPS, WITH_MARGIN
 from splade_sts.comparison.simultaneous import PartGain
@@ -411,7 +412,8 @@ def _retrieval(change: RetrievalChange, margin: float | None) -> list[str]:
     elif change.not_inferior:
         said = "yes"
     else:
-        said = "no" if change.gain.high <= -margin else "open"
+        found = verdict(change.gain.low, change.gain.high, margin)
+        said = "no" if found == "inferior" else "open"
     return [*models, *_estimate(change.gain, "+"), said]
 
 

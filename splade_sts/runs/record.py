@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from splade_sts import layout, params
 from splade_sts.comparison.evidence import Comparison, RetrievalComparison, Suite
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.evaluation.results import MEASURES, POSTING_BYTES
 from splade_sts.params import Params, flatten
 from splade_sts.runs.identity import CURVES, digest, training_id
@@ -205,63 +206,67 @@ def _details(
     found: dict[str, Any] = {
         f"train.{name}": training[name] for name in ("steps", "best_step") if name in training
     }
-    for split, one in comparison.splits.items() if comparison else ():
+    if comparison is not None:
+        found |= _compared(comparison)
+    return {name: float(value) for name, value in found.items() if name not in without}
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    """The numbers of a comparison, by name."""
+    found: dict[str, Any] = {}
+    for split, one in comparison.splits.items():
         for model, evaluation in (("base", one.base), ("finetuned", one.finetuned)):
             for group in (evaluation.metrics, evaluation.cost, evaluation.retrieval):
                 if group is not None:
                     found |= flatten(asdict(group), f"{model}.{split}.")
-        gain = one.spearman.gain
-        bounds = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
-        bounds["p"] = one.spearman_test.p
-        for name, value in bounds.items():
-            key = f"comparison.{name}" if split == "test" else f"comparison.{split}.{name}"
-            found[key] = value
+        place = "comparison" if split == "test" else f"comparison.{split}"
+        found |= _bounds(f"{place}.gain", one.spearman.gain)
+        found[f"{place}.p"] = one.spearman_test.p
         if one.retrieval is not None:
-            found |= _retrieval(one.retrieval, f"comparison.{split}.")
-    for name, retrieved in comparison.paraphrases.items() if comparison else ():
-        found |= _retrieval(retrieved, f"comparison.{name}.")
-    for name, searched in comparison.searches.items() if comparison else ():
+            found |= _retrieval(one.retrieval, f"comparison.{split}")
+    for name, retrieved in comparison.paraphrases.items():
+        found |= _retrieval(retrieved, f"comparison.{name}")
+    for name, searched in comparison.searches.items():
         for measure in MEASURES:
             change = getattr(searched.retrieval, measure)
             found[f"base.search.{name}.{measure}"] = change.base
             found[f"finetuned.search.{name}.{measure}"] = change.finetuned
         found[f"base.search.{name}.document_active_dims"] = searched.base_active_dims
         found[f"finetuned.search.{name}.document_active_dims"] = searched.finetuned_active_dims
-        found |= _retrieval(searched.retrieval, f"comparison.search.{name}.")
-    if comparison and comparison.suite:
-        found |= _suite_details(comparison.suite)
-    return {name: float(value) for name, value in found.items() if name not in without}
+        found |= _retrieval(searched.retrieval, f"comparison.search.{name}")
+    if comparison.suite is not None:
+        found |= _suite(comparison.suite)
+    return found
 
 
-def _retrieval(found: RetrievalComparison, prefix: str) -> dict[str, float]:
+def _bounds(name: str, found: Estimate) -> dict[str, float]:
+    """An estimate under `name`, and the ends of its interval."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _retrieval(found: RetrievalComparison, place: str) -> dict[str, float]:
     """The gains of a search with their intervals."""
-    gains = {name: getattr(found, name).gain for name in MEASURES}
-    return {
-        f"{prefix}{name}_{key}": value
-        for name, gain in gains.items()
-        if gain is not None
-        for key, value in (("gain", gain.value), ("gain_low", gain.low), ("gain_high", gain.high))
-    }
+    bounds: dict[str, float] = {}
+    for measure in MEASURES:
+        gain = getattr(found, measure).gain
+        if gain is not None:
+            bounds |= _bounds(f"{place}.{measure}_gain", gain)
+    return bounds
 
 
-def _suite_details(suite: Suite) -> dict[str, float]:
+def _suite(suite: Suite) -> dict[str, float]:
     """Spearman of both models, the gain and its interval on each further test set and on the mean
     of all: `base.STS15.spearman`, `comparison.STS15.gain`.
     """
     whole = suite.levels["all"]
     columns = {name: part.found for name, part in whole.sets.items() if name not in layout.SPLITS}
-    found = {}
+    found: dict[str, float] = {}
     for name, models in {**columns, params.MEAN: whole.mean}.items():
         for model in layout.MODELS:
             if model in models:
                 found[f"{model}.{name}.spearman"] = models[model].spearman.value
         if "gain" in models:
-            gain = models["gain"].spearman
-            found |= {
-                f"comparison.{name}.gain": gain.value,
-                f"comparison.{name}.gain_low": gain.low,
-                f"comparison.{name}.gain_high": gain.high,
-            }
+            found |= _bounds(f"comparison.{name}.gain", models["gain"].spearman)
     return found
 
 

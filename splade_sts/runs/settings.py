@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
+from splade_sts.comparison.margin import Verdict, verdict
 from splade_sts.comparison.statistics import Array, Bootstrap
 from splade_sts.errors import UserError
 from splade_sts.runs.record import Record
@@ -18,7 +19,6 @@ from splade_sts.runs.table import varied_params
 # have in common.
 Model = Literal["base", "dense"]
 MODELS: tuple[Model, ...] = ("base", "dense")
-Verdict = Literal["superior", "equivalent", "not inferior", "inferior", "not shown"]
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,6 @@ class Settings:
     confidence: float
     margin: float | None
     metrics: dict[str, Difference]
-
-
-def verdict(low: float, high: float, margin: float) -> Verdict:
-    """What the interval of a difference says, given the largest loss that does not matter.
-
-    `superior`: the interval holds only gains of the margin and more; `inferior`: only such losses.
-    `equivalent`: neither such gains nor such losses; `not inferior`: no such losses. Else `not
-    shown`.
-    """
-    if low >= margin:
-        return "superior"
-    if high <= -margin:
-        return "inferior"
-    if low <= -margin:
-        return "not shown"
-    return "equivalent" if high < margin else "not inferior"
 
 
 def paired(first: Mapping[str, Record], second: Mapping[str, Record]) -> dict[str, Record]:
