@@ -14,7 +14,7 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.files import replacing, write_json
 from splade_sts.model.encoder import load_encoder
 from splade_sts.process import run_stage
-from splade_sts.runs.identity import training_id
+from splade_sts.runs.identity import digest
 from splade_sts.tracking.live import live_run
 from splade_sts.training import checkpoints
 from splade_sts.training.curves import OnPoint, TrainingPoint, ValidationPoint, write_curve
@@ -51,9 +51,9 @@ def lead(settings: params.Params, tags: dict[str, str], identity: str) -> None:
         started = time.monotonic()
         with live_run(settings, tags) as live:
             result = train(settings, folder, live.point)
-            write(result)
-            live.finish(training_id(), time.monotonic() - started)
-        checkpoints.mark_done(folder, training_id())
+            training = write(result)
+            live.finish(training, time.monotonic() - started)
+        checkpoints.mark_done(folder, training)
     found = result.validation
     print(
         f"best step {result.best_step} of {result.steps} ({result.precision}): "
@@ -73,12 +73,20 @@ def train(settings: params.Params, folder: Path, on_point: OnPoint = ignore) -> 
     )
 
 
-def write(result: TrainingResult) -> None:
+def write(result: TrainingResult) -> str:
+    """Write the outputs; return the identity of the training, as `training_id` reads it from them.
+
+    They are not read again: the next run's DVC may remove them at any moment, where this process
+    has outlived its own.
+    """
     with replacing(layout.model("finetuned")) as target:
         result.model.save_pretrained(str(target), create_model_card=False)
-    write_curve(layout.TRAINING_CURVE, result.training_curve, TrainingPoint)
-    write_curve(layout.VALIDATION_CURVE, result.validation_curve, ValidationPoint)
+    curves = [
+        write_curve(layout.TRAINING_CURVE, result.training_curve, TrainingPoint),
+        write_curve(layout.VALIDATION_CURVE, result.validation_curve, ValidationPoint),
+    ]
     write_json(layout.evidence("train"), result.evidence())
+    return digest(curves)
 
 
 def leads() -> bool:

@@ -1,6 +1,7 @@
 """The points of a training's two curves, and their files."""
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -49,12 +50,20 @@ OnPoint = Callable[[Point], None]
 
 def write_curve(
     path: Path, points: Sequence[Point], kind: type[TrainingPoint] | type[ValidationPoint]
-) -> None:
-    """Write the points of a `kind` as CSV, unrounded; a value that is None is left empty."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(kind)])
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in points)
+) -> bytes:
+    """Write the points of a `kind` as CSV, unrounded; a value that is None is left empty.
+
+    Returns:
+        What the file holds.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(kind)])
+    writer.writeheader()
+    writer.writerows(asdict(point) for point in points)
+    content = text.getvalue().encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return content
 
 
 def read_curve(content: str, kind: type[Any]) -> list[Any]:
