@@ -68,9 +68,10 @@ def gradients(folder, pairs, settings, checkpoints):
 
 
 @pytest.mark.parametrize(
-    ("loss", "batch_size"), [("cosine", 13), ("cosent", 13), ("angle", 13), ("cosent", 47)]
+    ("loss", "batch_size", "counts"),
+    [("cosine", 13, (2, 4)), ("cosent", 13, (2,)), ("angle", 13, (2,)), ("cosent", 47, (4,))],
 )
-def test_the_gradient_of_a_step(tiny_splade, pairs, tmp_path, loss, batch_size):
+def test_the_gradient_of_a_step(tiny_splade, pairs, tmp_path, loss, batch_size, counts):
     """Batches of 13, 13, 9 and 13 pairs, or of 47 and 1: nothing of it is a multiple of 2 or 4.
 
     The learning rate is 0, so that all steps start from the same weights.
@@ -86,7 +87,7 @@ def test_the_gradient_of_a_step(tiny_splade, pairs, tmp_path, loss, batch_size):
     alone, curve = gradients(tiny_splade, pairs, settings, tmp_path / "1")
     expected = [asdict(point) for point in curve]
     assert any(point["document_regularizer_loss"] > 1e-3 for point in expected)
-    for count in (2, 4):
+    for count in counts:
         checkpoints = tmp_path / str(count)
         found = in_processes(count, partial(gradients, tiny_splade, pairs, settings, checkpoints))
         for vectors, points in found:
@@ -157,26 +158,25 @@ def stopped(folder, pairs, settings, checkpoints, step):
 
 
 def test_resumed(tiny_splade, pairs, tmp_path):
-    """Stopped within the second epoch, three processes give the bytes that they give undisturbed.
+    """Stopped within the second epoch, two processes give the bytes that they give undisturbed.
 
     Each of them draws its own dropout.
     """
     settings = train_params(
         epochs=2.0, learning_rate=1e-3, logging_steps=3, checkpoint_steps=2, eval_steps=5
     )
-    calm = in_processes(3, partial(weights, tiny_splade, pairs, settings, tmp_path / "calm"))
-    assert calm[0] == calm[1] == calm[2]
+    calm = in_processes(2, partial(weights, tiny_splade, pairs, settings, tmp_path / "calm"))
+    assert calm[0] == calm[1]
     job = partial(stopped, tiny_splade, pairs, settings, tmp_path / "killed", 10)
-    assert in_processes(3, job) == [None] * 3
+    assert in_processes(2, job) == [None] * 2
     kept = stored.complete(tmp_path / "killed")
     assert [path.name for path in kept] == ["checkpoint-5", "checkpoint-8"]
     states = [
         torch.load(kept[-1] / f"rng_state_{rank}.pth", weights_only=False)["cpu"]
-        for rank in range(3)
+        for rank in range(2)
     ]
     assert not torch.equal(states[0], states[1])
-    assert not torch.equal(states[1], states[2])
-    again = in_processes(3, partial(weights, tiny_splade, pairs, settings, tmp_path / "killed"))
+    again = in_processes(2, partial(weights, tiny_splade, pairs, settings, tmp_path / "killed"))
     assert again == calm
 
 
