@@ -74,7 +74,8 @@ def dense(source: str, task_name: str, pairs: Pairs) -> list[dict[str, float]]:
     from splade_sts.model.source import locate
 
     model = load_dense(locate(source, None).folder)
-    ours = correlation(pairs.score, DenseControl(source, None).scores(pairs))
+    control = DenseControl(source, None, model.max_seq_length or 512)
+    ours = correlation(pairs.score, control.scores(pairs))
     assert ours is not None
     found = of_mteb(task_name, pairs, SentenceTransformerEncoderWrapper(model))
     return [found, dict(ours.items())]

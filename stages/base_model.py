@@ -21,6 +21,7 @@ def main() -> None:
     else:
         model = convert_dense(located.folder, read_sentences(), dims, settings.max_seq_length)
     licence = read_license(located.folder)
+    pooling = {key: getattr(model[1], key) for key in ("pooling_strategy", "activation_function")}
     with replacing(layout.model("base")) as target:
         model.save_pretrained(str(target), create_model_card=False)
     write_json(
@@ -31,11 +32,14 @@ def main() -> None:
             "license": licence,
             "converted_to_active_dims": dims,
             "max_seq_length": model.max_seq_length,
+            **pooling,
         },
     )
     where = f"{settings.source}{f' at {located.revision}' if located.revision else ''}"
     made = f", converted to {dims} active dims" if dims else ""
-    print(f"{layout.model('base')}: {where}{made}, licence {licence}")
+    print(
+        f"{layout.model('base')}: {where}{made}, {' of '.join(pooling.values())}, licence {licence}"
+    )
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from splade_sts.process import run_stage
 
 
 def score(
-    train: Pairs, pairs: dict[str, Pairs], dense: DenseEncoder | None
+    train: Pairs, pairs: dict[str, Pairs], dense: DenseEncoder | None, max_seq_length: int
 ) -> dict[str, ControlScores]:
     controls = fit(train)
     if dense is not None:
         from splade_sts.controls.dense import DenseControl
 
-        controls[DENSE] = DenseControl(dense.source, dense.revision, dense.key).scores
+        model = DenseControl(dense.source, dense.revision, max_seq_length, dense.key)
+        controls[DENSE] = model.scores
     return {
         split: ControlScores(part, {name: scores(part) for name, scores in controls.items()})
         for split, part in pairs.items()
@@ -40,7 +41,8 @@ def main() -> None:
     settings = params.load()
     dense = dense_encoder(settings.controls, settings.base_model)
     pairs = {name: Pairs.read(layout.normalized(name)) for name in held_out()}
-    scored = score(Pairs.read(layout.normalized("train")), pairs, dense)
+    longest = settings.base_model.max_seq_length
+    scored = score(Pairs.read(layout.normalized("train")), pairs, dense, longest)
     with replacing_folder(layout.CONTROLS) as folder:
         for split, table in scored.items():
             file = layout.table(folder, split)
@@ -63,7 +65,7 @@ def main() -> None:
     write_json(layout.metrics("controls"), headlines)
     if dense is not None:
         base = ", which the base model is converted from" if dense.of_base_model else ""
-        print(f"dense: {dense.source}{base}")
+        print(f"dense: {dense.source}{base}, on the first {longest} tokens of a sentence")
     for split, values in spearman.items():
         print(
             f"{split}: Spearman "

@@ -6,6 +6,7 @@ keyword arguments of the loader, files elsewhere, sizes that no weights are ther
 is refused as a whole.
 """
 
+import errno
 import json
 import os
 import re
@@ -17,9 +18,45 @@ from typing import Any
 
 from splade_sts.errors import UserError
 
+SENTENCE = "sentence_embedding"
+DENSE_SETTINGS = {
+    "in_features",
+    "out_features",
+    "bias",
+    "activation_function",
+    "module_input_name",
+    "module_output_name",
+    "use_residual",
+}
+POOLING_SETTINGS = {
+    "embedding_dimension",
+    "word_embedding_dimension",
+    "pooling_mode",
+    "pooling_mode_cls_token",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+    "include_prompt",
+}
+SPLADE_SETTINGS = {
+    "pooling_strategy",
+    "activation_function",
+    "embedding_dimension",
+    "word_embedding_dimension",
+}
 # The modules that a model is made of, under the names of this and of older releases of
-# sentence-transformers.
-MODULES = ("Transformer", "MLMTransformer", "SpladePooling", "Pooling", "Normalize", "Dense")
+# sentence-transformers, and what the config.json of each may set. That of a transformer is none of
+# sentence-transformers'.
+MODULES: dict[str, set[str] | None] = {
+    "Transformer": None,
+    "MLMTransformer": None,
+    "SpladePooling": SPLADE_SETTINGS,
+    "Pooling": POOLING_SETTINGS,
+    "Normalize": {"module_input_name", "module_output_name"},
+    "Dense": DENSE_SETTINGS,
+}
 # Arguments that a folder may set for its loader and tokenizer; none of them names a file or code.
 HARMLESS = {
     "dtype",
@@ -48,15 +85,6 @@ TRANSFORMER_SETTINGS = {
     "modality_config",
     "module_output_name",
     *ARGUMENTS,
-}
-DENSE_SETTINGS = {
-    "in_features",
-    "out_features",
-    "bias",
-    "activation_function",
-    "module_input_name",
-    "module_output_name",
-    "use_residual",
 }
 # sentence-transformers takes Tanh where it does not trust the name of an activation function.
 ACTIVATION = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
@@ -87,6 +115,8 @@ MOST_REPEATED = 1000
 # A file of DVC's cache is named by its content, like one of the Hub's.
 DVC_CACHE = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
 WEIGHTS = ("*.safetensors", "*.bin")
+# Where the weights of a module are, if they are in one file; the first that there is is loaded.
+ONE_FILE = ("model.safetensors", "pytorch_model.bin")
 # Parts of a distributed checkpoint: transformers would read them past every check of weights.
 SHARD = re.compile(r"shard-.*\.safetensors|.*\.distcp|\.metadata")
 
@@ -99,6 +129,7 @@ def check_folder(folder: str | Path) -> None:
     """
     folder = Path(folder)
     for path in list(_files(folder)):  # nothing is read before every link is known
+        _check_holes(path)
         if path.name == "adapter_config.json":
             raise UserError(
                 f"{folder} is an adapter, which needs another model; "
@@ -117,8 +148,58 @@ def check_folder(folder: str | Path) -> None:
 
 
 def weights_size(folder: Path) -> int:
-    """Size of the files of weights that lie directly in a folder, in bytes."""
-    return sum(path.stat().st_size for kind in WEIGHTS for path in folder.glob(kind))
+    """Size of the files of weights that lie directly in a folder, in bytes without holes."""
+    return sum(_real_bytes(path) for kind in WEIGHTS for path in folder.glob(kind))
+
+
+def module_folders(folder: str | Path) -> list[tuple[str, Path]]:
+    """The modules of a model: the kind of each, and where it lies.
+
+    Empty where there is no modules.json. The folder has passed `check_folder`.
+    """
+    path = Path(folder, "modules.json")
+    if not path.is_file():
+        return []
+    return [(_kind(module), Path(folder, module["path"])) for module in _read(path)]
+
+
+def _kind(module: dict[str, Any]) -> str:
+    kind: str = module["type"]
+    return kind.rsplit(".", 1)[-1]
+
+
+def _real_bytes(path: Path) -> int:
+    """How many bytes of a file are on the disk; what is not, its holes, reads as zeros.
+
+    Where the file system does not know, all of them.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = place = 0
+        while place < size:
+            try:
+                start = os.lseek(file.fileno(), place, os.SEEK_DATA)
+            except OSError as error:
+                return found if error.errno == errno.ENXIO else size  # ENXIO: only holes follow
+            place = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found += place - start
+    return found
+
+
+def _check_holes(path: Path) -> None:
+    """Refuse a file that is mostly holes: reading it takes memory that nobody had to write.
+
+    Some holes may be: a file system, or a copy, may leave out a run of zeros.
+    """
+    try:
+        size, real = path.stat().st_size, _real_bytes(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if 2 * real < size:
+        raise UserError(
+            f"{path} is {size:,} bytes long, but only {real:,} of them are on the disk; the rest "
+            "are holes. Copy or fetch the model again"
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -219,8 +300,6 @@ def _check_file(path: Path, content: Any) -> None:
         _check_modules(path, content)
     elif path.name == "config.json":
         _check_claims(path, content)
-        if "in_features" in content:
-            _check_dense(path, content)
     elif re.fullmatch(r"sentence_[\w-]+_config\.json", path.name):
         _check_settings(path, content)
     elif path.name == "config_sentence_transformers.json":
@@ -295,19 +374,43 @@ def _check_encoding(path: Path, settings: Any) -> None:
         )
 
 
-def _check_dense(path: Path, settings: dict[str, Any]) -> None:
-    """The layer behind the pooling: the library drops settings that it does not know."""
-    activation = settings.get("activation_function", "torch.nn.modules.activation.Tanh")
-    if unknown := set(settings) - DENSE_SETTINGS:
+def _check_module(folder: Path, kind: str) -> None:
+    """What holds for the config.json of a module.
+
+    The library drops settings of some modules that it does not know.
+    """
+    known = MODULES[kind]
+    if known is None:
+        return
+    path = folder / "config.json"
+    settings = _read(path) if path.is_file() else {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is no JSON object")
+    if unknown := set(settings) - known:
         raise UserError(
             f"{path} sets {reprlib.repr(sorted(unknown))}; expected only "
-            f"{', '.join(sorted(DENSE_SETTINGS))}. Take another model"
+            f"{', '.join(sorted(known))}. Take another model"
         )
+    for key in ("module_input_name", "module_output_name"):
+        if settings.get(key, SENTENCE) not in (None, SENTENCE):
+            raise UserError(
+                f"{path} sets {key}: {reprlib.repr(settings[key])}, so the {kind} would be left "
+                f"out of the vectors; expected {SENTENCE}. Take another model"
+            )
+    if kind == "Dense":
+        _check_dense(path, settings)
+
+
+def _check_dense(path: Path, settings: dict[str, Any]) -> None:
+    """The layer behind the pooling: the library makes it before it looks for its weights."""
+    activation = settings.get("activation_function", "torch.nn.modules.activation.Tanh")
     if not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
         raise UserError(
             f"{path} names the activation function {reprlib.repr(activation)}; "
             "expected one of torch.nn. Take another model"
         )
+    if not any((path.parent / name).is_file() for name in ONE_FILE):
+        raise UserError(f"{path.parent} holds no weights (no {', no '.join(ONE_FILE)})")
 
 
 def _check_modules(path: Path, modules: Any) -> None:
@@ -326,12 +429,20 @@ def _check_modules(path: Path, modules: Any) -> None:
         )
     for module in modules:
         kind = module["type"]
-        if not kind.startswith("sentence_transformers.") or kind.rsplit(".", 1)[1] not in MODULES:
+        if not kind.startswith("sentence_transformers.") or _kind(module) not in MODULES:
             raise UserError(
                 f"{path} names the module {reprlib.repr(kind)}; "
                 f"expected one of sentence-transformers' own: {', '.join(MODULES)}. "
                 "Code from a model's folder is never run"
             )
+    places = [os.path.normpath(module["path"]) for module in modules]
+    if len(set(places)) < len(places):
+        raise UserError(
+            f"{path} has two modules in {reprlib.repr(max(places, key=places.count))}; "
+            "expected a folder for each. Take another model"
+        )
+    for module in modules:
+        _check_module(path.parent / module["path"], _kind(module))
 
 
 def _inert(path: Path, key: str) -> bool:

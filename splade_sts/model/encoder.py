@@ -5,22 +5,17 @@
 
 import json
 import os
+import re
 import reprlib
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer, SparseEncoder
-from sentence_transformers.sentence_transformer.modules import (
-    Dense,
-    Normalize,
-    Pooling,
-    Transformer,
-)
-from sentence_transformers.sparse_encoder.modules import SpladePooling
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto import (
     AutoConfig,
@@ -32,8 +27,14 @@ from transformers.models.auto import (
 from transformers.models.bert import BertForMaskedLM
 
 from splade_sts.errors import UserError
-from splade_sts.model.check import check_folder, weights_size
-from splade_sts.model.weights import OTHER_HEADS, UNUSED, check_finite, check_weights
+from splade_sts.model.check import check_folder, module_folders, weights_size
+from splade_sts.model.weights import (
+    OTHER_HEADS,
+    UNUSED,
+    check_finite,
+    check_types,
+    check_weights,
+)
 
 # `weights_only` is given because a folder could otherwise switch it off, the type because a folder
 # could otherwise choose one with fewer digits.
@@ -41,6 +42,28 @@ LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 WEIGHTS: dict[str, Any] = {"weights_only": True, "dtype": torch.float32}
 LONGEST_MESSAGE = 1000  # characters
 Model = TypeVar("Model", SparseEncoder, SentenceTransformer)
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The kinds of modules that a model is made of: a regular expression, and words for it."""
+
+    kinds: str
+    words: str
+
+    def check(self, folder: str | Path, found: list[str]) -> None:
+        """Refuse modules of other kinds. What modules.json names is checked before it is loaded,
+        and what came of it after that; where nothing is named, the library chooses.
+        """
+        if found and not re.fullmatch(self.kinds, " ".join(found)):
+            raise UserError(f"{folder} is made of {', '.join(found)}; expected {self.words}")
+
+
+SPARSE = Modules("(MLM)?Transformer SpladePooling", "a transformer and SpladePooling")
+DENSE = Modules(
+    "(MLM)?Transformer Pooling( Dense| Normalize)*",
+    "a transformer, Pooling, and nothing but Dense and Normalize behind",
+)
 
 
 def quiet() -> None:
@@ -98,6 +121,7 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
     check_threads()
     config = read_config(folder)
     _check_type(folder, "SparseEncoder")
+    SPARSE.check(folder, [kind for kind, _ in module_folders(folder)])
     try:
         check_weights(AutoModelForMaskedLM, transformer_folder(folder))
         model = SparseEncoder(
@@ -111,18 +135,12 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
         raise
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
         raise _cannot_be_loaded(folder, error) from error
-    modules = list(model)
-    if not (
-        len(modules) == 2
-        and isinstance(modules[0], Transformer)
-        and isinstance(modules[1], SpladePooling)
-    ):
-        names = ", ".join(type(module).__name__ for module in modules)
-        raise UserError(f"{folder} is made of {names}; expected a transformer and SpladePooling")
-    _check_transformer(modules[0], "fill-mask", "logits", folder)
-    if modules[1].embedding_dimension not in (None, config.vocab_size):
+    SPARSE.check(folder, [type(module).__name__ for module in model])
+    transformer, pooling = list(model)
+    _check_transformer(transformer, "fill-mask", "logits", folder)
+    if pooling.embedding_dimension not in (None, config.vocab_size):
         raise UserError(
-            f"{folder}: embedding_dimension of SpladePooling is {modules[1].embedding_dimension}; "
+            f"{folder}: embedding_dimension of SpladePooling is {pooling.embedding_dimension}; "
             f"expected the size of the vocabulary, {config.vocab_size}"
         )
     model.max_active_dims = None
@@ -144,10 +162,14 @@ def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransfo
     check_threads()
     config = read_config(folder)
     _check_type(folder, "SentenceTransformer")
+    DENSE.check(folder, [kind for kind, _ in module_folders(folder)])
     # sentence-transformers takes the encoder alone of a model that has a decoder too.
     auto_class = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
     try:
         check_weights(auto_class, transformer_folder(folder), may_lack=UNUSED, may_have=OTHER_HEADS)
+        for kind, home in module_folders(folder):
+            if kind == "Dense":
+                check_types(home, shards=False)
         model = SentenceTransformer(
             str(folder),
             device=device,
@@ -159,19 +181,8 @@ def load_dense(folder: str | Path, device: str | None = None) -> SentenceTransfo
         raise
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
         raise _cannot_be_loaded(folder, error) from error
-    first, *rest = model
-    if not (
-        isinstance(first, Transformer)
-        and rest
-        and isinstance(rest[0], Pooling)
-        and all(isinstance(module, (Dense, Normalize)) for module in rest[1:])
-    ):
-        names = ", ".join(type(module).__name__ for module in model)
-        raise UserError(
-            f"{folder} is made of {names}; expected a transformer, Pooling, and nothing but Dense "
-            "and Normalize behind"
-        )
-    _check_transformer(first, "feature-extraction", "last_hidden_state", folder)
+    DENSE.check(folder, [type(module).__name__ for module in model])
+    _check_transformer(model[0], "feature-extraction", "last_hidden_state", folder)
     model.truncate_dim = None
     return _ours(model, config, folder)
 
@@ -256,7 +267,7 @@ def _check_type(folder: str | Path, wanted: str) -> None:
         )
 
 
-def _check_transformer(module: Transformer, task: str, output: str, folder: str | Path) -> None:
+def _check_transformer(module: Any, task: str, output: str, folder: str | Path) -> None:
     """Refuse a transformer that hands on something else than is meant here."""
     found = (module.transformer_task, module.modality_config.get("text"), module.module_output_name)
     wanted = (task, {"method": "forward", "method_output_name": output}, "token_embeddings")

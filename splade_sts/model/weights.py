@@ -4,16 +4,19 @@ transformers fills what is missing with random numbers, another time with others
 what it does not know. Both would be measured as if they were the model.
 """
 
+import json
 import re
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from splade_sts.errors import UserError
-from splade_sts.model.check import weights_size
+from splade_sts.model.check import ONE_FILE, weights_size
 
 # Keys that may be there although the model has no place for them, and why that loses nothing.
 LEFT_OUT = {
@@ -25,6 +28,14 @@ LEFT_OUT = {
 OTHER_HEADS = (
     r"^(cls|lm_head|mlm_head|generator_\w+|vocab_\w+|classifier|qa_outputs|head|decoder)\."
 )
+# Types of numbers by their names in safetensors and in PyTorch. Of others the libraries would make
+# float32 too: without the imaginary part, or as if small whole numbers were the weights.
+TYPES = {
+    *("F64", "F32", "F16", "BF16"),
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+}
+# What is no weight, and counts something.
+COUNTS = r"(_ids|num_batches_tracked)$"
 LONGEST_NAME = 200  # of a weight, in a message
 # A pooler that no file has is made of random numbers; poolings here read the tokens.
 UNUSED = r"(^|\.)pooler\."
@@ -49,9 +60,10 @@ def check_weights(
         may_have: the same for keys that the model has no place for.
 
     Raises:
-        UserError: names the keys that are missing, unknown or of another shape, or says how much is
-            claimed beyond the bytes of the files.
+        UserError: as `check_types`; names the keys that are missing, unknown or of another shape,
+            or says how much is claimed beyond the bytes of the files.
     """
+    check_types(folder, shards=True)
     model, found = model_class.from_pretrained(
         folder,
         device_map="meta",
@@ -84,6 +96,74 @@ def check_weights(
             f"{folder}: config.json claims {numbers:,} numbers, more than the {size:,} bytes of "
             "weights can hold"
         )
+
+
+def check_types(folder: Path, *, shards: bool) -> None:
+    """Refuse weights that are no real numbers, and files that unpack to more than they are.
+
+    Args:
+        folder: of a module; it has passed `check_folder`.
+        shards: whether the weights may be in several files.
+
+    Raises:
+        UserError: names the weight or the file.
+    """
+    for path in _files(folder, shards):
+        for name, kind in _types(path):
+            if kind not in TYPES and not re.search(COUNTS, name):
+                raise UserError(
+                    f"{path}: weight {name[:LONGEST_NAME]} is of the type {kind}; expected "
+                    "float64, float32, float16 or bfloat16. Save the model as one of these, or "
+                    "take another one"
+                )
+
+
+def _files(folder: Path, shards: bool) -> list[Path]:
+    """The files that the libraries open; they take the first of these that there is."""
+    for name in ONE_FILE:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if shards and index.is_file():
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / shard for shard in sorted(set(names))]
+    return []
+
+
+def _types(path: Path) -> Iterator[tuple[str, object]]:
+    """The type of each weight of a file, by its name; no weight is read."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            yield from ((name, file.get_slice(name).get_dtype()) for name in names)
+        return
+    packed = _is_zip(path)
+    weights = torch.load(path, map_location="meta", weights_only=True, mmap=packed)
+    if isinstance(weights, dict):
+        yield from (
+            (str(name), weight.dtype)
+            for name, weight in weights.items()
+            if isinstance(weight, Tensor)
+        )
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether PyTorch takes a file for a ZIP archive, as newer releases write it.
+
+    Raises:
+        UserError: its content is longer than the file: compressed, or one part for several.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return False
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > (size := path.stat().st_size):
+        raise UserError(
+            f"{path} has {size:,} bytes and unpacks to {unpacked:,}; expected weights that are not "
+            "compressed. Save the model anew, or take another one"
+        )
+    return True
 
 
 def check_finite(model: nn.Module, folder: str | Path) -> None:

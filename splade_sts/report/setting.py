@@ -36,7 +36,7 @@ class Setting:
         """A line each on the model, the data and the training."""
         rows = ", ".join(f"{split} {found['rows']}" for split, found in self.data["splits"].items())
         base, data = self.base, self.provenance
-        model = f"{origin(base['source'], base['revision'])}{self._conversion()}"
+        model = f"{origin(base['source'], base['revision'])}{self._conversion()}{self._pooling()}"
         return {
             "base model": f"{model}; licence {base['license']}",
             "trained before on": trained_on(base["source"]),
@@ -63,6 +63,12 @@ class Setting:
     def _conversion(self) -> str:
         dims = self.base["converted_to_active_dims"]
         return f", a dense encoder converted to {dims} active dims without training" if dims else ""
+
+    def _pooling(self) -> str:
+        """How the base model makes a vector of its tokens, where that is not the usual way."""
+        usual = {"pooling_strategy": "max", "activation_function": "relu"}
+        found = {key: self.base.get(key, value) for key, value in usual.items()}
+        return "" if found == usual else f", {' of '.join(found.values())} over the tokens"
 
     def label_noise(self) -> list[str]:
         """What the gold scores allow on test, a sentence each; empty where no pair has several."""

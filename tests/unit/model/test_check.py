@@ -8,11 +8,12 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from splade_sts.controls.dense import DenseControl
@@ -246,7 +247,7 @@ def test_malicious_model_folder(model, marker, what):
         lambda: load_splade(model, 32),
         lambda: convert_dense(model, ["a dog"], 4, 32),
         lambda: load_dense(model),
-        lambda: DenseControl(str(model), None),
+        lambda: DenseControl(str(model), None, 32),
     ):
         with pytest.raises(UserError) as refused:
             load()
@@ -281,7 +282,7 @@ def test_no_pickle_through_the_dense_control(dense, marker, monkeypatch):
         if lock != "both":
             monkeypatch.setattr(encoder, "check_folder", lambda folder: None)
         for load in (
-            lambda: DenseControl(str(dense), None),
+            lambda: DenseControl(str(dense), None, 32),
             lambda: convert_dense(dense, ["a dog"], 4, 32),
         ):
             with pytest.raises(UserError, match=str(dense)):
@@ -289,16 +290,151 @@ def test_no_pickle_through_the_dense_control(dense, marker, monkeypatch):
             assert not marker.exists(), lock
 
 
-def test_activation_that_the_library_does_not_trust(dense):
-    """It would take Tanh instead, and say so only in a log."""
-    (dense / "2_Dense").mkdir()
-    settings = {"in_features": 32, "out_features": 8, "activation_function": "evil.Evil"}
-    (dense / "2_Dense" / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"2_Dense/config.json names the activation function"):
+def add_module(folder: Path, kind: str, settings: dict[str, object]) -> Path:
+    """One more module, in a folder of its own that has nothing but its config.json."""
+    path = folder / "modules.json"
+    modules = json.loads(path.read_text())
+    number = len(modules)
+    name = f"sentence_transformers.models.{kind}"
+    place = folder / f"{number}_{kind}"
+    place.mkdir()
+    modules.append({"idx": number, "name": str(number), "path": place.name, "type": name})
+    path.write_text(json.dumps(modules))
+    (place / "config.json").write_text(json.dumps(settings))
+    return place
+
+
+LAYER = {"in_features": 32, "out_features": 8}
+
+
+def weights_of_a_layer() -> dict[str, torch.Tensor]:
+    return {"linear.weight": torch.ones(8, 32), "linear.bias": torch.zeros(8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("Dense", {**LAYER, "activation_function": "evil.Evil"}, "names the activation function"),
+        ("Dense", {**LAYER, "scale": 2}, r"sets \['scale'\]; expected only"),
+        ("Dense", {**LAYER, "module_output_name": "x"}, r"sets .*, so the Dense would be left"),
+        (
+            "Dense",
+            {**LAYER, "module_input_name": "token_embeddings"},
+            r"sets .*, so the Dense would be left",
+        ),
+        ("Normalize", {"module_output_name": "x"}, r"sets .*, so the Normalize would be left"),
+        ("Normalize", {"p": 1}, r"sets \['p'\]; expected only"),
+        ("Pooling", {"embedding_dimension": 32, "scale": 2}, r"sets \['scale'\]; expected only"),
+        ("SpladePooling", {"chunk_size": 2}, r"sets \['chunk_size'\]; expected only"),
+        ("Dense", [], "is no JSON object"),
+    ],
+)
+def test_settings_of_a_module(dense, kind, settings, said):
+    """The library drops some, takes Tanh for a function that it does not trust, and says so in a
+    log at most.
+    """
+    place = add_module(dense, kind, settings)
+    save_file(weights_of_a_layer(), place / "model.safetensors")
+    with pytest.raises(UserError, match=rf"{place}/config.json {said}"):
         check_folder(dense)
-    (dense / "2_Dense" / "config.json").write_text(json.dumps({**settings, "scale": 2}))
-    with pytest.raises(UserError, match=r"2_Dense/config.json sets \['scale'\]; expected only"):
-        check_folder(dense)
+
+
+def test_a_layer_without_weights(dense):
+    """The library makes the layer first, of any size, and looks for its weights after that."""
+    add_module(dense, "Dense", {"in_features": 10**6, "out_features": 10**6})
+    with pytest.raises(UserError, match=r"2_Dense holds no weights \(no model.safetensors, no pyt"):
+        load_dense(dense)
+
+
+def test_modules_of_one_folder(dense):
+    """Each would be loaded, so a small folder could take any memory."""
+    place = add_module(dense, "Dense", LAYER)
+    save_file(weights_of_a_layer(), place / "model.safetensors")
+    load_dense(dense)
+    path = dense / "modules.json"
+    modules = json.loads(path.read_text())
+    again = {**modules[-1], "name": "again", "path": "./2_Dense/"}
+    path.write_text(json.dumps([*modules, again]))
+    with pytest.raises(UserError, match=r"modules.json has two modules in '2_Dense'"):
+        load_dense(dense)
+
+
+@pytest.mark.parametrize("kind", ["dense", "splade"])
+def test_a_second_transformer(dense, model, monkeypatch, kind):
+    """It would be loaded by its own config.json before anybody counts the modules."""
+    folder, load = (dense, load_dense) if kind == "dense" else (model, load_encoder)
+    shutil.copytree(folder, folder.parent / "copy")
+    place = add_module(folder, "Transformer", {})
+    shutil.rmtree(place)
+    shutil.move(folder.parent / "copy", place)
+    (place / "modules.json").unlink()
+    for name in ("SentenceTransformer", "SparseEncoder"):
+        monkeypatch.setattr(encoder, name, lambda *a, **k: pytest.fail("it was loaded"))
+    with pytest.raises(UserError, match=r"is made of Transformer, \w+, Transformer; expected"):
+        load(folder)
+
+
+def with_holes(path: Path, size: int) -> None:
+    """The same beginning, and nothing on the disk behind it."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+    assert path.stat().st_blocks * 512 < size / 2
+
+
+def test_weights_that_are_holes(dense, tmp_path):
+    """A few kilobytes on the disk: valid safetensors, as long as the header says."""
+    place = add_module(dense, "Dense", {"in_features": 32, "out_features": 2**21})
+    size = 4 * 32 * 2**21
+    tensor = {"dtype": "F32", "shape": [2**21, 32], "data_offsets": [0, size]}
+    header = json.dumps({"linear.weight": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    path = place / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with_holes(path, 8 + len(header) + size)
+    with pytest.raises(UserError, match=r"2_Dense/config.json claims .* than the 4,096 bytes of"):
+        load_dense(dense)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt", "tokenizer.json", "README.md"])
+def test_files_that_are_holes(model, name):
+    """Whatever reads them would read zeros without end."""
+    (model / name).touch()
+    with_holes(model / name, 2**30)
+    with pytest.raises(UserError, match=rf"{name} is 1,073,741,824 bytes long, but only"):
+        load_encoder(model)
+
+
+def test_a_run_of_zeros_may_be_a_hole(model):
+    """Some copies and file systems leave zeros out."""
+    path = model / "model.safetensors"
+    weights = {name: torch.zeros_like(value) for name, value in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    data = path.read_bytes()
+    start, length = len(data) - 3 * 4096, 2 * 4096
+    with path.open("r+b") as file:
+        file.truncate(start)
+        file.seek(start + length)
+        file.write(data[start + length :])
+    assert path.read_bytes() == data
+    load_encoder(model)
+
+
+def test_pickled_weights_that_unpack_to_more(dense):
+    """PyTorch reads compressed archives too; it writes none."""
+    place = add_module(dense, "Dense", {"in_features": 32, "out_features": 2**16})
+    weights = {"linear.weight": torch.zeros(2**16, 32), "linear.bias": torch.zeros(2**16)}
+    path = place / "pytorch_model.bin"
+    torch.save(weights, path)
+    load_dense(dense)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        archive.writestr("pytorch_model/padding", os.urandom(2**22), zipfile.ZIP_STORED)
+    assert torch.load(path, weights_only=True)["linear.weight"].shape == (2**16, 32)
+    with pytest.raises(UserError, match=rf"{path} has [\d,]+ bytes and unpacks to 12,\d+,\d+"):
+        load_dense(dense)
 
 
 def test_the_payloads_are_live(model, marker):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 from torch import Tensor
 
 from splade_sts.errors import UserError
@@ -186,3 +188,70 @@ def test_a_dense_encoder_in_a_masked_language_model(tiny_splade, tiny_bert, tmp_
         (folder / name).unlink()
     found, expected = (load_dense(path).encode(["the dog runs"]) for path in (folder, tiny_bert))
     assert torch.allclose(torch.tensor(found), torch.tensor(expected), atol=1e-6)
+
+
+TYPES = {
+    "complex": torch.complex64,
+    "whole numbers": torch.int8,
+    "yes and no": torch.bool,
+    "eight bits": torch.float8_e4m3fn,
+}
+
+
+@pytest.mark.parametrize("what", TYPES)
+@pytest.mark.parametrize("file", ["safetensors", "pickled", "in shards"])
+def test_weights_that_are_no_real_numbers(tiny_splade, tiny_bert, tmp_path, what, file):
+    """float32 can be made of all of them, silently; what for, nobody knows."""
+    for good, loaders in (
+        (tiny_splade, (load_encoder, lambda folder: load_splade(folder, 32))),
+        (
+            tiny_bert,
+            (load_dense, load_bert, lambda folder: convert_dense(folder, ["a dog"], 4, 32)),
+        ),
+    ):
+        folder = tmp_path / good.name
+        shutil.copytree(good, folder)
+        weights = read(folder)
+        name = next(name for name in weights if "layer.0.attention.self.query.weight" in name)
+        weights[name] = weights[name].to(TYPES[what])
+        write(folder, weights)
+        place = folder / "model.safetensors"
+        if file == "pickled":
+            place.unlink()
+            place = folder / "pytorch_model.bin"
+            torch.save(weights, place)
+        elif file == "in shards":
+            place = place.rename(folder / "model-00001-of-00001.safetensors")
+            index = {"metadata": {}, "weight_map": dict.fromkeys(weights, place.name)}
+            (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        for load in loaders:
+            with pytest.raises(UserError, match=rf"{place}: weight {name} is of the type"):
+                load(folder)
+
+
+@pytest.mark.parametrize("what", TYPES)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_layer_behind_the_pooling_that_is_no_real_numbers(tiny_bert, tmp_path, what, name):
+    """It lies in a folder of its own."""
+    folder = tmp_path / "dense"
+    model = SentenceTransformer(str(tiny_bert), device="cpu")
+    model.append(Dense(32, 8))
+    model.save_pretrained(str(folder))
+    load_dense(folder)
+    place = folder / "2_Dense"
+    weights = read(place)
+    weights["linear.weight"] = weights["linear.weight"].to(TYPES[what])
+    write(place, weights)
+    if name != "model.safetensors":
+        (place / "model.safetensors").unlink()
+        torch.save(weights, place / name)
+    with pytest.raises(UserError, match=rf"2_Dense/{name}: weight linear.weight is of the type"):
+        load_dense(folder)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_real_numbers_of_other_sizes(tiny_splade, tmp_path, kind):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_splade, folder)
+    write(folder, {name: weight.to(kind) for name, weight in read(folder).items()})
+    load_encoder(folder)

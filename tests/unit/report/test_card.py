@@ -65,3 +65,13 @@ def test_no_markup_of_others(comparison):
         MarkdownIt("commonmark", {"html": True}).enable("table").render(text.split("---\n", 2)[2])
     )
     assert "<script" not in page
+
+
+def test_another_pooling():
+    """Is said of the base model; the usual one, and runs that do not know, say nothing."""
+    setting = making()
+    usual = {"pooling_strategy": "max", "activation_function": "relu"}
+    for found in (setting, replace(setting, base=setting.base | usual)):
+        assert "over the tokens" not in found.summary()["base model"]
+    other = replace(setting, base=setting.base | {**usual, "pooling_strategy": "sum"})
+    assert ", sum of relu over the tokens; licence" in other.summary()["base model"]

@@ -66,7 +66,7 @@ def test_the_encoder_that_the_base_model_is_made_of(project, tiny_bert, capsys, 
     assert list(read_json(layout.evidence("controls"))["validation"]) == WORDS + ["dense"] * bool(
         dims
     )
-    said = f"dense: {tiny_bert}, which the base model is converted from\n"
+    said = f"dense: {tiny_bert}, which the base model is converted from, on the first 32 tokens"
     assert (said in capsys.readouterr().out) == bool(dims)
 
 
