@@ -43,7 +43,8 @@ from scipy import stats
 from benchmarks.common import report
 from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
 from splade_sts.comparison.statistics import CORRELATE, Array, Bootstrap
-from splade_sts.runs.experiments import read_predictions
+from splade_sts.runs.experiments import open_runs
+from splade_sts.runs.scores import read_predictions
 
 LEVEL = 0.95
 TRUE_SEEDS = 3000
@@ -79,8 +80,9 @@ def spearman(gold: Array, scores: Array) -> float:
 
 def population(workspace: Path, runs: list[str], spread: float) -> Population:
     """That of the runs, with seed effects of a given size."""
-    found = [read_predictions(workspace, run, "finetuned", "test") for run in runs]
-    base = read_predictions(workspace, runs[0], "base", "test")
+    opened = [*open_runs(workspace, runs).values()]
+    found = [read_predictions(files, "finetuned", "test") for files in opened]
+    base = read_predictions(opened[0], "base", "test")
     if base is None or None in found:
         sys.exit("the runs' predictions on test are not in the cache")
     gold = base.pairs.score

@@ -23,7 +23,8 @@ from splade_sts.comparison.compare import compare_parts
 from splade_sts.comparison.statistics import Bootstrap, Estimate, Sample, estimates
 from splade_sts.data.pairs import Pairs, unseen
 from splade_sts.errors import UserError
-from splade_sts.runs.experiments import read_predictions, run_files
+from splade_sts.runs.experiments import run_files
+from splade_sts.runs.scores import read_predictions
 
 GAINS = {
     "gain with": ("finetuned with", "base with"),
@@ -61,7 +62,7 @@ def measure(root: Path, runs: dict[str, str], bootstrap: Bootstrap) -> list[dict
         scores = {}
         for model in layout.MODELS:
             for kind, run in runs.items():
-                predictions = read_predictions(root, run, model, split)
+                predictions = read_predictions(run_files(root, run), model, split)
                 if predictions is None or len(predictions.pairs) != len(pairs):
                     raise UserError(f"{run}: no predictions of the same pairs of {split}; dvc pull")
                 scores[f"{model} {kind}"] = predictions.cosine

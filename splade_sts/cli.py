@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from splade_sts import layout, params
-from splade_sts.errors import UserError, without_commands
-from splade_sts.process import run_command
+from splade_sts.errors import UserError
+from splade_sts.process import run_command, until_the_reader_leaves
 
 if TYPE_CHECKING:
     from splade_sts.runs.seeds import SeedSummary
@@ -42,21 +42,23 @@ def compare_runs(names: list[str], folder: str, json: bool) -> None:
         json: print JSON instead.
     """
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import read_controls, read_predictions, read_runs
+    from splade_sts.runs.experiments import open_runs, read_records
     from splade_sts.runs.pareto import JUDGED, points
     from splade_sts.runs.pareto_view import as_json, as_text, write
     from splade_sts.runs.record import COMPARISON, not_in_cache
+    from splade_sts.runs.scores import read_controls, read_predictions
 
     root = layout.project_root()
     bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
-    runs = read_runs(root, names, cached=(COMPARISON,))
+    opened = open_runs(root, names)
+    runs = read_records(opened, cached=(COMPARISON,))
     if bare := [name for name, record in runs.items() if record.comparison is None]:
         missing = not_in_cache([f"{COMPARISON} of {', '.join(bare)}"])
         print(f"{missing}; their points have no intervals", file=sys.stderr)
     found = points(
         runs,
-        lambda run, model: read_predictions(root, run, model, JUDGED),
-        lambda run: read_controls(root, run, JUDGED),
+        lambda run, model: read_predictions(opened[run], model, JUDGED),
+        lambda run: read_controls(opened[run], JUDGED),
         bootstrap,
     )
     write(found, Path(folder))
@@ -111,8 +113,7 @@ def score(arguments: argparse.Namespace) -> None:
     first_second = tuple(arguments.sentence)
     pairs = scoring.read_pairs(arguments.file) if arguments.file else [first_second]
     scored = scoring.score(arguments.model or [str(layout.model("finetuned"))], pairs)
-    # words of a model's vocabulary may hold anything
-    print(scoring.as_json(scored) if arguments.json else without_commands(scoring.as_text(scored)))
+    print(scoring.as_json(scored) if arguments.json else scoring.as_text(scored))
 
 
 def seeds(arguments: argparse.Namespace) -> None:
@@ -444,5 +445,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command that the arguments name."""
-    arguments = parser().parse_args()
-    run_command(lambda: arguments.function(arguments))
+
+    def command() -> None:
+        with until_the_reader_leaves():
+            arguments = parser().parse_args()
+            arguments.function(arguments)
+
+    run_command(command)

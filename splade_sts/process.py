@@ -1,10 +1,14 @@
 """How a process of ours ends, and what a stage makes sure of before it starts."""
 
 import io
+import os
 import re
+import select
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from splade_sts import layout
@@ -44,6 +48,31 @@ def run_command(main: Callable[[], None]) -> None:
         if problem := disk_problem(error) or memory_problem(error):
             sys.exit(f"error: {_printable(problem)}")
         sys.exit(_printable(traceback.format_exc()))
+
+
+@contextmanager
+def until_the_reader_leaves() -> Iterator[None]:
+    """End the process quietly where nobody reads its output any more, as in `command | head -1`,
+    with the status that a shell gives to a process that SIGPIPE ended.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_left(sys.stdout.fileno()):  # another pipe
+            raise
+        # what is left over would fail once more when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _is_left(pipe: int) -> bool:
+    """Whether no process can read from a pipe any more."""
+    state = select.poll()
+    state.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in state.poll(0))
 
 
 def _printable(text: str) -> str:

@@ -12,6 +12,7 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.data.tables import read_table, table_format
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
+from splade_sts.text import paragraph
 
 SHOWN_TERMS = 12
 BATCH_SIZE = 32
@@ -121,7 +122,7 @@ def as_text(scored: list[Scored]) -> str:
     pairs = scored[0].predictions.pairs
     lines = []
     for row, (first, second) in enumerate(zip(pairs.sentence1, pairs.sentence2, strict=True)):
-        lines += [first, second]
+        lines += [paragraph(first), paragraph(second)]
         for one in scored:
             found = _explain(one.predictions, row)
             terms = found["shared_terms"]
@@ -131,8 +132,10 @@ def as_text(scored: list[Scored]) -> str:
             more = f" and {len(terms) - SHOWN_TERMS} more" if len(terms) > SHOWN_TERMS else ""
             dims = " and ".join(map(str, found["active_dims"]))
             lines += [
-                f"  {one.folder}: cosine {found['cosine']:.4f}, active dims {dims}",
-                f"    shared terms: {shown}{more}",
+                paragraph(
+                    f"{one.folder}: cosine {found['cosine']:.4f}, active dims {dims}", indent="  "
+                ),
+                paragraph(f"shared terms: {shown}{more}", indent="    "),
             ]
         lines.append("")
     return "\n".join(lines).rstrip()

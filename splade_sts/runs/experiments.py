@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from splade_sts import layout
-from splade_sts.controls.scores import ControlScores
 from splade_sts.errors import UserError
-from splade_sts.evaluation.results import Predictions
 from splade_sts.git import git, resolve
 from splade_sts.runs.record import Record, collect
 from splade_sts.runs.source import RunFiles
@@ -79,34 +75,6 @@ def _record(name: str, files: RunFiles, cached: Sequence[Path]) -> Record:
         raise UserError(f"{name}: {error}") from error
 
 
-def read_predictions(root: Path, name: str, model: layout.Model, split: str) -> Predictions | None:
-    """What a model of a run says of the pairs of a split; None where DVC's cache does not hold it.
-
-    Raises:
-        UserError: there is no such experiment or revision, or DVC cannot read it.
-    """
-    content = _content(root, name, layout.prediction(model, split))
-    return None if content is None else Predictions.read(content)
-
-
-def read_controls(root: Path, name: str, split: str) -> ControlScores | None:
-    """What the controls of a run say of the pairs of a split; None where DVC's cache does not hold
-    it.
-
-    Raises:
-        UserError: there is no such experiment or revision, or DVC cannot read it.
-    """
-    content = _content(root, name, layout.control(split))
-    return None if content is None else ControlScores.read(content)
-
-
-def _content(root: Path, name: str, path: Path) -> BytesIO | None:
-    try:
-        return BytesIO(run_files(root, name).read(path))
-    except FileNotFoundError:
-        return None
-
-
 def open_runs(root: Path, names: Sequence[str]) -> dict[str, RunFiles]:
     """`run_files` of each name.
 
@@ -125,12 +93,3 @@ def read_records(opened: Mapping[str, RunFiles], cached: Sequence[Path] = ()) ->
         UserError: as `read_run`.
     """
     return {name: _record(name, files, cached) for name, files in opened.items()}
-
-
-def read_runs(root: Path, names: Sequence[str], cached: Sequence[Path] = ()) -> dict[str, Record]:
-    """`read_run` of each name.
-
-    Raises:
-        UserError: as `read_run`, or a name is there twice.
-    """
-    return read_records(open_runs(root, names), cached)

@@ -110,44 +110,22 @@ Somewhere = TypeVar("Somewhere", Point, Reference)
 
 
 @dataclass(frozen=True)
-class Step:
-    """From an efficient point to the next larger one.
+class Gain:
+    """An efficient point over the next cheaper one, or over a dense encoder.
 
     Attributes:
-        smaller, larger: names of the points.
-        spearman_gain: larger minus smaller on validation.
-        low, high: its interval, a paired bootstrap over the pairs; None where there is none.
-        missing: names of those of the two whose predictions are not in DVC's cache.
-    """
-
-    smaller: str
-    larger: str
-    spearman_gain: float
-    low: float | None
-    high: float | None
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """From a dense encoder to an efficient point.
-
-    Attributes:
-        reference, point: their names.
-        spearman_gain: point minus reference on validation.
+        over, point: names of the two.
+        spearman_gain: the point minus the other on validation.
         low, high: its interval, a paired bootstrap over the pairs; None where there is none.
         missing: names of those of the two whose scores are not in DVC's cache.
     """
 
-    reference: str
+    over: str
     point: str
     spearman_gain: float
     low: float | None
     high: float | None
     missing: tuple[str, ...]
-
-
-Gain = TypeVar("Gain", Step, Gap)
 
 
 @dataclass(frozen=True)
@@ -156,7 +134,7 @@ class Front:
 
     cost: CostName
     points: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Gain, ...]
 
 
 @dataclass(frozen=True)
@@ -176,7 +154,7 @@ class Points:
     points: tuple[Point, ...]
     references: tuple[Reference, ...]
     fronts: tuple[Front, ...]
-    gaps: tuple[Gap, ...]
+    gaps: tuple[Gain, ...]
     confidence: float
 
 
@@ -298,7 +276,7 @@ def _compared(
     read: ReadPredictions,
     controls: ReadControls,
     bootstrap: Bootstrap,
-) -> tuple[tuple[Front, ...], tuple[Gap, ...]]:
+) -> tuple[tuple[Front, ...], tuple[Gain, ...]]:
     """The fronts with the steps on them, and the gaps to the dense encoders."""
     chosen = {
         cost: sorted(
@@ -321,20 +299,20 @@ def _compared(
     gaps = [(one.name, name) for one in references for name in efficient]
     intervals = _intervals(scores, dict.fromkeys([*steps, *gaps]), bootstrap)
 
-    def gain(kind: type[Gain], first: str, second: str) -> Gain:
-        low, high = intervals.get((first, second), (None, None))
-        missing = tuple(name for name in (first, second) if name not in scores)
-        return kind(first, second, quality[second] - quality[first], low, high, missing)
+    def gain(over: str, point: str) -> Gain:
+        low, high = intervals.get((over, point), (None, None))
+        missing = tuple(name for name in (over, point) if name not in scores)
+        return Gain(over, point, quality[point] - quality[over], low, high, missing)
 
     fronts = tuple(
         Front(
             cost,
             tuple(point.name for point in front),
-            tuple(gain(Step, one.name, other.name) for one, other in pairwise(front)),
+            tuple(gain(one.name, other.name) for one, other in pairwise(front)),
         )
         for cost, front in chosen.items()
     )
-    return fronts, tuple(gain(Gap, *names) for names in gaps)
+    return fronts, tuple(gain(*names) for names in gaps)
 
 
 def _intervals(

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,20 +15,20 @@ from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.files import replacing, write_json
 from splade_sts.report import names
 from splade_sts.report.pictures import THEMES, render
+from splade_sts.runs.naming import assignments, label, usual_values
 from splade_sts.runs.pareto import (
     COSTS,
     JUDGED,
     CostName,
     Front,
-    Gap,
+    Gain,
     Point,
     Points,
     Quality,
     SplitPoint,
-    Step,
 )
 from splade_sts.runs.record import not_in_cache
-from splade_sts.text import markdown_table, one_line
+from splade_sts.text import markdown_table, one_line, paragraph, terminal_table
 
 THEME = THEMES["light"]
 FRONT_COLOR = "#8c959f"
@@ -38,10 +39,20 @@ AXES: dict[CostName, str] = {
     "active_dims": "active dims of a sentence",
     "flops": "FLOPs of a pair (expected multiplications)",
 }
+# Of the costs, in two lines.
+HEADERS: dict[CostName, str] = {
+    "active_dims": "active\ndims",
+    "flops": "FLOPs\nof a pair",
+    "index_bytes": "index\nbytes",
+}
+MARK = "*"
+# What a dense encoder has: none of the costs, and so no mark.
+NO_COSTS = ["– "] * len(COSTS)
 HOW_TO_READ = (
-    f"Efficient by a cost: no other run is at least as good in both {JUDGED} Spearman and that "
-    f"cost, and better in one. Choose on {JUDGED}, and report test. The interval of a run is of "
-    "that model alone; two runs are compared by the gain between them, which is on the same pairs."
+    f"{MARK} efficient by this cost: no other run is at least as good in both {JUDGED} Spearman "
+    f"and that cost, and better in one. Choose on {JUDGED}, and report test. The interval of a run "
+    "is of that model alone; two runs are compared by the gain between them, which is on the same "
+    "pairs."
 )
 HOW_TO_READ_GAINS = (
     "An interval that holds zero: the dearer run may be no better on other pairs. The runs were "
@@ -51,62 +62,83 @@ HOW_TO_READ_GAPS = (
     "An interval over the dense encoder that lies below zero: the run is worse than the dense "
     "encoder."
 )
-Escape = Callable[[object], str]
 
 
-def as_text(found: Points, escape: Escape = str) -> str:
+def as_text(found: Points) -> str:
     """Every run with its costs, then the efficient runs by each cost with the gain from one to the
-    next, as Markdown; `escape` is applied to names and values of parameters.
+    next, for a terminal.
     """
-    parts = [_runs(found, escape), HOW_TO_READ]
+    return "\n\n".join(
+        paragraph(part) if isinstance(part, str) else terminal_table(part.headers, part.rows)
+        for part in _parts(found)
+    )
+
+
+def as_markdown(found: Points) -> str:
+    """The same as Markdown, in which no name is markup."""
+    return "\n\n".join(
+        one_line(part)
+        if isinstance(part, str)
+        else markdown_table(
+            [" ".join(header.split()) for header in part.headers],
+            [[one_line(label), *numbers] for label, *numbers in part.rows],
+        )
+        for part in _parts(found)
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table, of which the first column is text."""
+
+    headers: list[str]
+    rows: list[list[str]]
+
+
+def _parts(found: Points) -> Iterator[str | _Table]:
+    usual = usual_values([point.params for point in found.points if point.model == "finetuned"])
+    yield _runs(found, usual)
+    if usual:
+        yield f"Where the first column names no other value: {assignments(usual)}."
+    yield HOW_TO_READ
     for fronts in _alike(found.fronts):
         costs = ", ".join(names.METRICS[front.cost] for front in fronts)
-        parts += [f"**By {costs}**, cheapest first:", _front(found, fronts[0], escape)]
-    parts.append(HOW_TO_READ_GAINS)
+        yield f"Efficient by {costs}; cheapest first:"
+        yield _front(found, fronts[0])
+    yield HOW_TO_READ_GAINS
     if found.gaps:
-        parts.append(HOW_TO_READ_GAPS)
-    missing = dict.fromkeys(
-        escape(name)
-        for names_missing in (
-            *(step.missing for front in found.fronts for step in front.steps),
-            *(gap.missing for gap in found.gaps),
-        )
-        for name in names_missing
-    )
-    if missing:
-        parts.append(not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"]))
-    return "\n\n".join(parts)
+        yield HOW_TO_READ_GAPS
+    compared = (*(step for front in found.fronts for step in front.steps), *found.gaps)
+    if missing := dict.fromkeys(name for one in compared for name in one.missing):
+        yield not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"])
 
 
-def _runs(found: Points, escape: Escape) -> str:
+def _runs(found: Points, usual: Mapping[str, Any]) -> _Table:
     rows = []
     for point in found.points:
-        values = [point.params.get(name, "") for name in found.varied]
         judged, test = point.splits[JUDGED], point.splits["test"]
-        rows.append(
-            [
-                *map(escape, (point.name, *("–" if value is None else value for value in values))),
-                _spearman(judged),
-                *_costs(judged),
-                _spearman(test),
-                *_costs(test)[:-1],
-                ", ".join(names.METRICS[cost] for cost in point.efficient_by),
-            ]
-        )
+        is_tuned = point.model == "finetuned"
+        costs = [
+            f"{names.number(cost, judged.cost(cost))}{MARK if cost in point.efficient_by else ' '}"
+            for cost in COSTS
+        ]
+        named = label(point.name, point.params, usual) if is_tuned else point.name
+        rows.append([named, _spearman(judged), *costs, _spearman(test), *_costs(test)[:-1]])
     for reference in found.references:
-        blank = [""] * len(found.varied)
         judged_dense, test_dense = (reference.splits[split] for split in (JUDGED, "test"))
         rows.append(
             [
-                *(escape(reference.name), *blank, _spearman(judged_dense), *("–" * 3)),
-                *(_spearman(test_dense), *("–" * 2), ""),
+                reference.name,
+                _spearman(judged_dense),
+                *NO_COSTS,
+                _spearman(test_dense),
+                *NO_COSTS[:-1],
             ]
         )
-    costs = [names.METRICS[cost] for cost in COSTS]
-    headers = ["run", *map(escape, found.varied)]
-    headers += [f"{JUDGED} {names.METRICS['spearman']}", *costs]
-    headers += [f"test {names.METRICS['spearman']}", *costs[:-1], "efficient by"]
-    return markdown_table(headers, rows, labels=1 + len(found.varied))
+    costs = [HEADERS[cost] for cost in COSTS]
+    headers = ["run", f"{JUDGED}\n{names.METRICS['spearman']}", *costs]
+    headers += [f"test\n{names.METRICS['spearman']}", *costs[:-1]]
+    return _Table(headers, rows)
 
 
 def _costs(part: SplitPoint) -> list[str]:
@@ -119,10 +151,7 @@ def _spearman(part: Quality) -> str:
 
 def _with_interval(value: float, low: float | None, high: float | None, sign: str = "") -> str:
     shown = names.number("spearman", value, sign)
-    if low is None or high is None:
-        return shown
-    low_shown, high_shown = (names.number("spearman", bound, sign) for bound in (low, high))
-    return f"{shown} [{low_shown}, {high_shown}]"
+    return shown if low is None or high is None else f"{shown} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
@@ -133,36 +162,36 @@ def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
     return list(groups.values())
 
 
-def _front(found: Points, front: Front, escape: Escape) -> str:
+def _front(found: Points, front: Front) -> _Table:
     by_name = {point.name: point.splits[JUDGED] for point in found.points}
-    gains = {step.larger: _gain(step) for step in front.steps}
-    gaps = {(gap.reference, gap.point): _gain(gap) for gap in found.gaps}
+    steps = {step.point: _gain(step) for step in front.steps}
+    gaps = {(gap.over, gap.point): _gain(gap) for gap in found.gaps}
     references = [reference.name for reference in found.references]
     rows = [
         [
-            escape(name),
+            name,
             *_costs(by_name[name]),
             names.number("spearman", by_name[name].spearman),
-            gains.get(name, ""),
+            steps.get(name, ""),
             *(gaps[reference, name] for reference in references),
         ]
         for name in front.points
     ]
     headers = [
         "run",
-        *(names.METRICS[cost] for cost in COSTS),
-        f"{JUDGED} {names.METRICS['spearman']}",
-        f"gain over the run above [{names.percent(found.confidence)}]",
-        *(f"over the {escape(reference)}" for reference in references),
+        *(HEADERS[cost] for cost in COSTS),
+        f"{JUDGED}\n{names.METRICS['spearman']}",
+        f"gain over the\nrun above [{names.percent(found.confidence)}]",
+        *(f"over the\n{reference}" for reference in references),
     ]
-    return markdown_table(headers, rows)
+    return _Table(headers, rows)
 
 
-def _gain(step: Step | Gap) -> str:
-    shown = _with_interval(step.spearman_gain, step.low, step.high, "+")
-    if step.missing:
-        return f"{shown} (predictions not in the cache)"
-    return shown if step.low is not None else f"{shown} (no interval: scores hardly vary)"
+def _gain(found: Gain) -> str:
+    shown = _with_interval(found.spearman_gain, found.low, found.high, "+")
+    if found.missing:
+        return f"{shown} [not in the cache]"
+    return shown if found.low is not None else f"{shown} [none: hardly varies]"
 
 
 def as_json(found: Points) -> str:
@@ -315,7 +344,7 @@ def write(found: Points, folder: Path) -> None:
     """Write `pareto.json`, `pareto.md` and `pareto.png` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "pareto.json", asdict(found))
-    table = f"{as_text(found, one_line)}\n".encode()
+    table = f"{as_markdown(found)}\n".encode()
     for name, content in (("pareto.md", table), ("pareto.png", picture(found))):
         with replacing(folder / name) as target:
             target.write_bytes(content)

@@ -1,6 +1,6 @@
 """What the models of runs that differ in their seed say of the same pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from splade_sts.evaluation.results import Predictions
 from splade_sts.runs.record import not_in_cache
 from splade_sts.runs.source import RunFiles
 
-Read = TypeVar("Read")
+Found = TypeVar("Found")
 
 
 class NotInCacheError(UserError):
@@ -58,18 +58,56 @@ def read_scores(opened: Mapping[str, RunFiles], split: str) -> SplitScores:
     missing = [name for name, files in opened.items() if not _there(files, wanted, name)]
     if missing:
         raise NotInCacheError(not_in_cache([f"{wanted} of {', '.join(missing)}"]))
-    tuned = {name: _read(files, wanted, name, Predictions.read) for name, files in opened.items()}
-    base = _read(opened[first], layout.prediction("base", split), first, Predictions.read)
-    controls = _read(opened[first], layout.control(split), first, ControlScores.read)
+    tuned = {
+        name: _held(read_predictions(files, "finetuned", split), wanted, name)
+        for name, files in opened.items()
+    }
+    base, controls = layout.prediction("base", split), layout.control(split)
+    shared = _held(read_predictions(opened[first], "base", split), base, first)
+    dense = _held(read_controls(opened[first], split), controls, first).scores.get(DENSE)
     pairs = tuned[first].pairs
     for name, one in tuned.items():
         check_same_pairs(split, {first: pairs, name: one.pairs})
     return SplitScores(
         pairs,
         np.stack([one.cosine for one in tuned.values()]),
-        base.cosine,
-        controls.scores.get(DENSE),
+        shared.cosine,
+        dense,
     )
+
+
+def read_predictions(files: RunFiles, model: layout.Model, split: str) -> Predictions | None:
+    """What a model of a run says of the pairs of a split; None where DVC's cache does not hold it.
+
+    Raises:
+        UserError: DVC cannot read it.
+    """
+    content = _content(files, layout.prediction(model, split))
+    return None if content is None else Predictions.read(content)
+
+
+def read_controls(files: RunFiles, split: str) -> ControlScores | None:
+    """What the controls of a run say of the pairs of a split; None where DVC's cache does not hold
+    it.
+
+    Raises:
+        UserError: DVC cannot read it.
+    """
+    content = _content(files, layout.control(split))
+    return None if content is None else ControlScores.read(content)
+
+
+def _content(files: RunFiles, path: Path) -> BytesIO | None:
+    try:
+        return BytesIO(files.read(path))
+    except FileNotFoundError:
+        return None
+
+
+def _held(found: Found | None, path: Path, name: str) -> Found:
+    if found is None:
+        raise NotInCacheError(not_in_cache([f"{path} of {name}"]))
+    return found
 
 
 def check_same_pairs(split: str, found: Mapping[str, Pairs]) -> None:
@@ -118,10 +156,3 @@ def _names(files: RunFiles, folder: Path) -> list[Path]:
         return files.names(folder)
     except FileNotFoundError:
         return []
-
-
-def _read(files: RunFiles, path: Path, name: str, read: Callable[[BytesIO], Read]) -> Read:
-    try:
-        return read(BytesIO(files.read(path)))
-    except FileNotFoundError:
-        raise NotInCacheError(not_in_cache([f"{path} of {name}"])) from None

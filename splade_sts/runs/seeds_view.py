@@ -1,13 +1,14 @@
 """What people see of runs over seeds: tables, sentences and JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from splade_sts.report import names
+from splade_sts.runs.naming import shown
 from splade_sts.runs.seeds import MetricSummary, SeedSummary
 from splade_sts.runs.settings import Difference, Settings
-from splade_sts.text import markdown_table
+from splade_sts.text import paragraph, terminal_table
 
 MODELS = {"base": "base model", "dense": "dense encoder"}
 
@@ -18,20 +19,26 @@ def as_json(found: SeedSummary | Settings) -> str:
 
 
 def summary_text(found: SeedSummary) -> str:
-    """A table with a column for each run, and how to read it."""
+    """What comes out over seeds, how to read it, and every run by itself."""
     percent = names.percent(found.confidence)
-    headers = ["fine-tuned", "base", "dense encoder", "mean", "sd"]
-    headers += [f"{percent} over seeds", f"{percent} over seeds and pairs", *_runs(found.seeds)]
+    headers = ["fine-tuned", "base", "dense\nencoder", "mean", "sd"]
+    headers += [f"{percent}\nover seeds", f"{percent}\nover seeds and pairs"]
     rows = [_summary(name, one) for name, one in found.metrics.items()]
-    return (
-        f"{markdown_table(headers, rows)}\n\nThe result is the mean over {len(found.seeds)} seeds, "
-        "whichever of them did best. Its interval over seeds is for other seeds on the same pairs "
-        "(Student's t); that over seeds and pairs is for other seeds on other pairs."
+    return "\n\n".join(
+        [
+            terminal_table(headers, rows),
+            paragraph(
+                f"The result is the mean over {len(found.seeds)} seeds, whichever of them did "
+                "best. Its interval over seeds is for other seeds on the same pairs (Student's t); "
+                "that over seeds and pairs is for other seeds on other pairs."
+            ),
+            *_every_run(found),
+        ]
     )
 
 
 def _summary(name: str, found: MetricSummary) -> list[str]:
-    metric = name.split(".")[-1]
+    _, metric = _parts(name)
 
     def number(value: float | None) -> str:
         return "–" if value is None else names.number(metric, value)
@@ -41,12 +48,32 @@ def _summary(name: str, found: MetricSummary) -> list[str]:
         *map(number, (found.base, found.dense, found.mean, found.sd)),
         f"{number(found.low)} to {number(found.high)}",
         "–" if found.both is None else " to ".join(names.ends(found.both)),
-        *map(number, found.values.values()),
     ]
 
 
-def _named(name: str) -> str:
+def _every_run(found: SeedSummary) -> Iterator[str]:
+    """A table for each split, with a row for each run."""
+    splits: dict[str, dict[str, MetricSummary]] = {}
+    for name, one in found.metrics.items():
+        split, metric = _parts(name)
+        splits.setdefault(split, {})[metric] = one
+    for split, metrics in splits.items():
+        headers = [f"{split}, every run", *(names.METRICS[metric] for metric in metrics)]
+        rows = [
+            [run, *(names.number(metric, one.values[name]) for metric, one in metrics.items())]
+            for name, run in zip(found.seeds, _runs(found.seeds), strict=True)
+        ]
+        yield terminal_table(headers, rows)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """`test.spearman` as split and metric."""
     split, metric = name.rsplit(".", 1)
+    return split, metric
+
+
+def _named(name: str) -> str:
+    split, metric = _parts(name)
     return f"{split} {names.METRICS[metric]}"
 
 
@@ -60,24 +87,28 @@ def settings_text(found: Settings) -> str:
     first, second = "first setting", "second setting"
     if isinstance(found.second, str):
         first, second = "fine-tuned model", MODELS[found.second]
-        parts = [f"{first}: {', '.join(_runs(found.first))}"]
+        compared = [f"{first}: {', '.join(_runs(found.first))}"]
     else:
-        parts = [f"{first}: {', '.join(_runs(found.first))}"]
-        parts.append(f"{second}: {', '.join(_runs(found.second))}")
-        differs = [f"{name} ({a} and {b})" for name, (a, b) in found.differs.items()]
-        parts.append(f"they differ in: {', '.join(differs) or 'no parameter'}")
+        differs = [f"{name} ({shown(a)} and {shown(b)})" for name, (a, b) in found.differs.items()]
+        compared = [
+            f"{first}: {', '.join(_runs(found.first))}",
+            f"{second}: {', '.join(_runs(found.second))}",
+            f"they differ in: {', '.join(differs) or 'no parameter'}",
+        ]
     headers = ["", first, second, "difference", f"{percent} interval", "over"]
     rows = [_difference(name, one) for name, one in found.metrics.items()]
-    parts.append(markdown_table(headers, rows))
-    for name, one in found.metrics.items():
-        if one.verdict is not None and found.margin is not None:
-            said = _said(one, found.margin, first, second)
-            parts.append(f"{_named(name)}: {said}.")
-    return "\n\n".join(parts)
+    said = [
+        f"{_named(name)}: {_said(one, found.margin, first, second)}."
+        for name, one in found.metrics.items()
+        if one.verdict is not None and found.margin is not None
+    ]
+    return "\n\n".join(
+        [*map(paragraph, compared), terminal_table(headers, rows), *map(paragraph, said)]
+    )
 
 
 def _difference(name: str, found: Difference) -> list[str]:
-    metric = name.split(".")[-1]
+    _, metric = _parts(name)
     if found.both is None:
         low, high = (names.number(metric, end, "+") for end in (found.low, found.high))
     else:

@@ -15,11 +15,22 @@ from splade_sts.errors import UserError
 from splade_sts.git import git
 from splade_sts.report import names
 from splade_sts.runs.experiments import experiments
+from splade_sts.runs.naming import assignments, label, usual_values
 from splade_sts.runs.record import COMPARISON, FREE_PARAMS, Record, collect
 from splade_sts.runs.source import RunFiles
-from splade_sts.text import markdown_table
+from splade_sts.text import paragraph, terminal_table
 
 MOST_COMMITS = 20
+HOW_TO_READ = (
+    "Spearman of the fine-tuned model; the gain is over the base model; dims (active dims) and "
+    "FLOPs (of a pair) are on test."
+)
+# What the interval of the gain says.
+VERDICTS = {
+    "raised": "Fine-tuning raised test Spearman",
+    "lowered": "Fine-tuning lowered test Spearman",
+    "no significant difference": "No significant difference in test Spearman",
+}
 
 
 @dataclass(frozen=True)
@@ -152,44 +163,45 @@ def _row(name: str, record: Record, varied: list[str]) -> Row:
 
 
 def as_text(found: Table) -> str:
-    """The table for a terminal."""
-    headers = [
-        "run",
-        "differs in",
-        "validation",
-        "test Spearman",
-        "dense",
-        "dims",
-        "FLOPs",
-        "gain on test",
-        "test Spearman was",
-    ]
+    """The table for a terminal, and below it what is the same for all rows."""
+    usual = usual_values([row.differs for row in found.rows])
+    dense = {row.dense for row in found.rows}
+    headers = ["run", "validation", "test Spearman", "gain on test", "dims", "FLOPs"]
     rows = []
     for row in found.rows:
-        differs = ", ".join(
-            f"{key.rsplit('.', 1)[-1]}={_shown(value)}" for key, value in row.differs.items()
-        )
         interval = (
             "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
         )
         rows.append(
             [
-                row.run,
-                differs or "–",
+                label(row.run, row.differs, usual),
                 f"{row.validation_spearman:.4f}",
                 f"{row.test_spearman:.4f}{interval}",
-                "–" if row.dense is None else f"{row.dense:.4f}",
+                f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]",
                 names.number("active_dims", row.test_active_dims),
                 f"{row.test_flops:.2f}",
-                f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]",
-                row.verdict,
             ]
         )
-    return markdown_table(headers, rows, labels=2)
+    if len(dense) > 1:
+        headers.append("dense")
+        for cells, row in zip(rows, found.rows, strict=True):
+            cells.append("–" if row.dense is None else f"{row.dense:.4f}")
+    return "\n\n".join(
+        [terminal_table(headers, rows), *map(paragraph, _notes(found, usual, dense))]
+    )
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _notes(found: Table, usual: dict[str, Any], dense: set[float | None]) -> list[str]:
+    notes = [HOW_TO_READ]
+    if usual:
+        notes.append(f"Where the first column names no other value: {assignments(usual)}.")
+    if len(dense) == 1:
+        notes += [f"The dense encoder has {one:.4f} on test." for one in dense if one is not None]
+    for verdict, said in VERDICTS.items():
+        if named := [row.run for row in found.rows if row.verdict == verdict]:
+            everywhere = len(named) == len(found.rows) > 1
+            notes.append(f"{said}: {'all runs' if everywhere else ', '.join(named)}.")
+    return notes
 
 
 def as_json(found: Table) -> str:

@@ -8,11 +8,11 @@ worth).
 
 import getpass
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
 from splade_sts import layout
+from splade_sts.runs.naming import named_params
 from splade_sts.training.curves import Point, TrainingPoint
 
 TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = (
@@ -106,9 +106,8 @@ def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:
 def sweep_tag(tags: dict[str, str], params: dict[str, Any]) -> dict[str, str]:
     """The tag that all runs of a sweep have in common: what it varies, and from which commit.
 
-    `splade_sts.runs.sweep` names an experiment after parameters and their values, and whoever runs
-    `dvc exp run -n seed-7 -S train.seed=7` by hand does the same. The name is read here, because it
-    is all that DVC gives to a stage, keeps with the experiment and hands to other machines.
+    The name of the experiment is read for it, see `splade_sts.runs.naming`: it is all that DVC
+    gives to a stage, keeps with the experiment and hands to other machines.
 
     Args:
         tags: see `splade_sts.runs.place.git_tags`.
@@ -117,29 +116,10 @@ def sweep_tag(tags: dict[str, str], params: dict[str, Any]) -> dict[str, str]:
     Returns:
         Empty where the name says nothing of a sweep.
     """
-    varied = _varied(tags.get(EXPERIMENT_TAG, ""), params)
+    varied = named_params(tags.get(EXPERIMENT_TAG, ""), params)
     if not varied:
         return {}
     return {SWEEP_TAG: f"{', '.join(varied)} from {tags.get(BASELINE_TAG, '')[:7]}"}
-
-
-def _varied(name: str, params: dict[str, Any]) -> tuple[str, ...]:
-    """The parameters that a name consists of, with their values: `seed-7-epochs-2`."""
-    for key, value in params.items():
-        for text in _forms(value):
-            part = f"{key.rsplit('.', 1)[-1]}-{text}"
-            if name == part.rstrip("."):
-                return (key,)
-            if name.startswith(f"{part}-") and (others := _varied(name[len(part) + 1 :], params)):
-                return (key, *others)
-    return ()
-
-
-def _forms(value: Any) -> set[str]:
-    """How a value may stand in the name of an experiment."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    words = (text, re.sub(r"\.0\b", "", text))  # a whole number, though the parameter is a fraction
-    return {re.sub(r"[^0-9A-Za-z_.-]+", "_", word) for word in words}
 
 
 def note(

@@ -57,6 +57,7 @@ OF_ONE_STAGE = {
         "splade_sts/report/named.py": "names the run in MLflow's copy of the report",
         "splade_sts/report/names.py": "what the verdict says it with",
         "splade_sts/runs/experiments.py": "finds what `sync` writes to MLflow",
+        "splade_sts/runs/naming.py": "names groups of runs in MLflow",
         "splade_sts/text.py": "counts words for slices, which compare has cut",
         "splade_sts/tracking/": "shows the record in MLflow",
         "splade_sts/training/checkpoints.py": "removes what nothing asks for any more",

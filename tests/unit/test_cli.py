@@ -1,12 +1,15 @@
+import argparse
 import json
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from splade_sts import cli
-from tests.support.commands import run
+from tests.support.commands import ROOT, run
 from tests.support.projects import commit, set_params
 from tests.support.records import write_pipeline, write_run
 
@@ -70,6 +73,40 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         assert f"    {name} " in shown
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["runs"], ["runs", "--csv"]])
+def test_a_reader_that_leaves(repository: Path, arguments: list[str]) -> None:
+    """As in `python -m splade_sts runs | head -1`: the command ends without a word, with the status
+    of a process that SIGPIPE ended.
+    """
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-m", "splade_sts", *arguments]
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, cwd=repository, env=environment
+    )
+    os.close(write)
+    said = done.stderr.decode()
+    assert (done.returncode, [line for line in said.splitlines() if "dvc pull" not in line]) == (
+        141,
+        [],
+    )
+
+
+def test_another_pipe_that_breaks(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """That of a writer or a server is a bug, and ends with its traceback."""
+
+    def broken(arguments: argparse.Namespace) -> None:
+        """Writes to MLflow."""
+        raise BrokenPipeError("of the writer")
+
+    broken.__name__ = "runs"
+    monkeypatch.setattr(cli, "runs", broken)
+    assert "BrokenPipeError: of the writer" in str(call(monkeypatch, "runs"))
+
+
 def test_seeds(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,7 +145,7 @@ def test_pareto_with_an_empty_cache(
     said = capsys.readouterr()
     missing = "evidence/comparison.json of HEAD, HEAD~1 (dvc pull); their points have no intervals"
     assert said.err == f"not in the cache: {missing}\n"
-    assert "| HEAD~1 " in said.out
+    assert "\nHEAD~1 " in said.out
     assert "written to pareto" in said.out
     assert (repository / "pareto/pareto.png").exists()
     assert call(monkeypatch, "pareto", "HEAD", "--json", "--output", "other") == 0

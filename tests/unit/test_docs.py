@@ -176,6 +176,21 @@ def test_every_number_has_a_file(name: str) -> None:
     assert not found, "\n".join(["", *found])
 
 
+def test_every_number_of_the_first_page_has_a_file() -> None:
+    """Its table is of the run with seed 1, its example is what the command prints of the demo."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    measured, rest = text.split("## Start")
+    run = [f"docs/results/seed-1/{name}.json" for name in ("base", "controls", "comparison")]
+    found = compared(
+        ROOT / "README.md",
+        [*units(measured.replace("| 384 |", "| |"))],  # a size of the dense encoder
+        [*run, "docs/results/seed-1/finetuned.json"],
+    )
+    (shown,) = [line for line in rest.splitlines() if line.startswith("demo  ")]
+    found += compared(ROOT / "README.md", [Unit(0, f"| {shown}")], ["docs/results/demo/runs.json"])
+    assert not found, "\n".join(["", *found])
+
+
 def test_the_table_of_the_fuzzer_is_that_of_its_file() -> None:
     content = json.loads((ROOT / "docs/results/reliability/fuzz.json").read_text(encoding="utf-8"))
     text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from splade_sts.text import WORD_JOINER, markdown_table, one_line, words
+from splade_sts.text import WORD_JOINER, markdown_table, one_line, paragraph, terminal_table, words
 
 
 def test_words():
@@ -55,3 +55,32 @@ def test_nothing_is_a_link_or_a_mention(text, alive):
     assert alive not in dead.replace("\\", "")
     assert dead.replace("\\", "").replace(WORD_JOINER, "") == text
     assert one_line("at 3:45, no. 5 # 7 - e@ f") == "at 3:45, no. 5 \\# 7 - e@ f"
+
+
+def test_a_table_for_a_terminal(monkeypatch):
+    """As wide as the terminal at most: the text of the first column goes on below, the numbers
+    stand as they were given, and nothing is a command for the terminal.
+    """
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "epochs-2-learning_rate-0.0001-regularizer_weight-0.0015-seed-1"
+    rows = [[long, "0.10", "+1 [0, 2]"], ["a\x1b[2Jb", "0.20", "–"]]
+    lines = terminal_table(["run", "two\nlines", "gain"], rows).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[0].split() == ["run", "two", "gain"]
+    assert lines[1].split() == ["lines"]
+    assert set(lines[2]) == {"-"}
+    assert lines[3].split()[1:] == ["0.10", "+1", "[0,", "2]"]
+    assert "".join(line.split("  ")[0] for line in lines[3:-1]) == long
+    assert lines[-1].split() == [r"a\x1b[2Jb", "0.20", "–"]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert len(terminal_table(["run", "x"], [[long, "1"]]).splitlines()) == 3
+
+
+def test_a_paragraph_for_a_terminal(monkeypatch):
+    """Lines that fit, broken between words only."""
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "two-words and some more \x1b of them"
+    assert paragraph(text, indent="  ").splitlines() == [
+        "  two-words and some",
+        "  more \\x1b of them",
+    ]

@@ -9,12 +9,13 @@ from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.runs.experiments import (
     experiments,
-    read_controls,
-    read_predictions,
+    open_runs,
+    read_records,
     read_run,
-    read_runs,
+    run_files,
 )
 from splade_sts.runs.record import COMPARISON
+from splade_sts.runs.scores import read_controls, read_predictions
 from tests.support.commands import run
 from tests.support.projects import commit, set_params
 from tests.support.records import FILE_MD5, FOLDER_MD5, run_record
@@ -36,7 +37,7 @@ def test_runs_by_name(repository: Path) -> None:
     assert list(known) == ["seed-7"]
     assert known["seed-7"].revision == revision
     assert known["seed-7"].baseline == baseline
-    runs = read_runs(repository, ["HEAD", "seed-7"])
+    runs = read_records(open_runs(repository, ["HEAD", "seed-7"]))
     assert {name: record.params["train.seed"] for name, record in runs.items()} == {
         "HEAD": 42,
         "seed-7": 7,
@@ -58,9 +59,10 @@ def test_predictions(repository: Path) -> None:
     """They come from the cache; None where it lacks the list of the folder, the file in it, or
     where the run has no such output.
     """
+    files = run_files(repository, "HEAD")
 
     def read(split: str = "validation") -> Predictions | None:
-        return read_predictions(repository, "HEAD", "finetuned", split)  # type: ignore[arg-type]
+        return read_predictions(files, "finetuned", split)
 
     def cached(md5: str) -> Path:
         path = repository / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
@@ -81,8 +83,8 @@ def test_predictions(repository: Path) -> None:
     assert found.pairs.same_as(pairs)
     assert found.cosine.tolist() == [0.25, 0.75]
     assert read("test") is None
-    assert read_predictions(repository, "HEAD", "base", "validation") is None
-    assert read_controls(repository, "HEAD", "validation") is None
+    assert read_predictions(files, "base", "validation") is None
+    assert read_controls(files, "validation") is None
 
 
 def test_runs_that_are_refused(repository: Path) -> None:
@@ -94,7 +96,7 @@ def test_runs_that_are_refused(repository: Path) -> None:
     ):
         read_run(repository, "nonsense")
     with pytest.raises(UserError, match="named twice: HEAD, HEAD"):
-        read_runs(repository, ["HEAD", "HEAD"])
+        open_runs(repository, ["HEAD", "HEAD"])
     run(["git", "rm", "-q", "metrics/comparison.json"], repository)
     commit(repository, "no results")
     with pytest.raises(

@@ -120,8 +120,8 @@ def test_gains_between_neighbours(record: Record) -> None:
     assert sorted(read) == [(name, "finetuned") for name in ("large", "middle", "small")]
     for one in found.fronts:
         first, second = one.steps
-        assert (first.smaller, first.larger) == ("small", "middle")
-        assert (second.smaller, second.larger) == ("middle", "large")
+        assert (first.over, first.point) == ("small", "middle")
+        assert (second.over, second.point) == ("middle", "large")
         assert first.spearman_gain == pytest.approx(0.1)
         assert first.low is not None
         assert second.low is not None
@@ -205,7 +205,7 @@ def test_gaps_to_the_dense_encoder(record: Record) -> None:
     found = points(runs, lambda run, _: cached[run], lambda run: controls, BOOTSTRAP)
     gaps = {gap.point: gap for gap in found.gaps}
     assert list(gaps) == ["small", "large"]
-    assert {gap.reference for gap in found.gaps} == {"dense encoder"}
+    assert {gap.over for gap in found.gaps} == {"dense encoder"}
     assert gaps["large"].spearman_gain == pytest.approx(0.05)
     paired = estimates(
         dense.pairs.score,

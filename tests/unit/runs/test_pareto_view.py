@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from splade_sts.comparison.statistics import Bootstrap
-from splade_sts.runs.pareto import Points, Step, points
-from splade_sts.runs.pareto_view import as_json, as_text, draw, picture, series, write
+from splade_sts.runs.pareto import Gain, Points, points
+from splade_sts.runs.pareto_view import as_json, as_markdown, as_text, draw, picture, series, write
 from splade_sts.runs.record import Record
 from tests.support.records import changed
 
@@ -28,10 +29,10 @@ def drawn(found: Points) -> list[str]:
 
 def rows_of(text: str, name: str) -> list[str]:
     """The rows of all tables that begin with this name."""
-    return [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return [line for line in text.splitlines() if line.startswith(f"{name} ")]
 
 
-def test_a_column_says_by_which_costs(record: Record) -> None:
+def test_marks_say_by_which_costs(record: Record) -> None:
     """And the fronts of the same runs are one table."""
     found = found_of(
         {
@@ -41,15 +42,21 @@ def test_a_column_says_by_which_costs(record: Record) -> None:
         }
     )
     text = as_text(found)
-    last = {
-        name: rows_of(text, name)[0].split("|")[-2].strip() for name in ("dims", "flops", "none")
+    marked = {
+        name: [cell.endswith("*") for cell in re.split(r"  +", rows_of(text, name)[0])[2:5]]
+        for name in ("dims", "flops", "none")
     }
-    assert last == {"dims": "active dims, index bytes", "flops": "FLOPs of a pair", "none": ""}
-    assert "**By active dims, index bytes**, cheapest first:" in text
-    assert "**By FLOPs of a pair**, cheapest first:" in text
+    assert marked == {
+        "dims": [True, False, True],
+        "flops": [False, True, False],
+        "none": [False, False, False],
+    }
+    assert "Efficient by active dims, index bytes; cheapest first:" in text
+    assert "Efficient by FLOPs of a pair; cheapest first:" in text
     assert len(rows_of(text, "dims")) == len(rows_of(text, "flops")) == 2
     assert len(rows_of(text, "none")) == 1
-    assert "Efficient by a cost" in text
+    assert "* efficient by this cost" in text
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_intervals(record: Record) -> None:
@@ -62,7 +69,7 @@ def test_intervals(record: Record) -> None:
             }
         )
     )
-    assert "0.4000 [0.5000, 0.7000]" in rows_of(text, "a")[0]
+    assert "0.4000 [0.500, 0.700]" in rows_of(text, "a")[0]
     assert "[" not in rows_of(text, "bare")[0]
 
 
@@ -70,12 +77,12 @@ def test_gains(record: Record) -> None:
     """With their interval, or with the reason why there is none."""
     found = found_of({"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)})
     text = as_text(found)
-    assert "+0.2000 (predictions not in the cache)" in rows_of(text, "large")[1]
+    assert "+0.2000 [not in the cache]" in rows_of(text, "large")[1]
     said = "not in the cache: validation predictions of small, large (dvc pull)"
     assert text.splitlines()[-1] == said
     for step, shown in {
-        Step("small", "large", 0.2, 0.1, 0.3, ()): "+0.2000 [+0.1000, +0.3000]",
-        Step("small", "large", 0.2, None, None, ()): "+0.2000 (no interval: scores hardly vary)",
+        Gain("small", "large", 0.2, 0.1, 0.3, ()): "+0.2000 [+0.100, +0.300]",
+        Gain("small", "large", 0.2, None, None, ()): "+0.2000 [none: hardly varies]",
     }.items():
         fronts = tuple(replace(front, steps=(step,)) for front in found.fronts)
         assert shown in rows_of(as_text(replace(found, fronts=fronts)), "large")[1]
@@ -91,12 +98,13 @@ def test_the_dense_control(record: Record) -> None:
     assert row.count("–") == 5
     assert not rows_of(as_text(without), "dense encoder")
     text = as_text(found)
-    assert "| over the dense encoder |" in " ".join(text.split())
-    assert "over the dense" not in as_text(without)
+    assert "over the" in text
+    assert "over the dense encoder" in as_markdown(found)
+    assert "over the dense" not in as_markdown(without)
     (gap,) = found.gaps
     shown = replace(gap, low=-0.3, high=-0.1, missing=())
     row = rows_of(as_text(replace(found, gaps=(shown,))), "a")[1]
-    assert row.endswith(" -0.2123 [-0.3000, -0.1000] |")
+    assert row.endswith(" -0.2123 [-0.300, -0.100]")
     assert drawn(found).count("dense encoder 0.8123") == 2
     assert "dense" not in "".join(drawn(without))
     (reference,) = json.loads(as_json(found))["references"]
