@@ -5,6 +5,7 @@ message may hold.
 import errno
 import os
 import re
+from urllib.parse import quote, unquote
 
 # What to do about each refusal of the disk.
 REMEDIES = {
@@ -27,6 +28,8 @@ COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Before the host of a URL. A password may hold `/` and `@`, though it should not: where there is a
 # colon, everything up to the last `@` is taken for one.
 CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s'\"@]*:[^\s]*|[^/\s'\"]*)@")
+# What the libraries leave as it is where they quote a URL (RFC 3986, as `requests` does).
+UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
 # Environment variables whose values are secret.
 SECRETS = (
     "HF_TOKEN",
@@ -45,11 +48,35 @@ class UserError(Exception):
 def without_secrets(text: str) -> str:
     """`text` without the credentials of URLs and without the values of environment variables that
     hold secrets.
+
+    A password with a space is no part of a URL in a text. Where the environment has the URL
+    (MLFLOW_TRACKING_URI, HTTPS_PROXY), it is known, in every way that it may be written.
     """
     for name in SECRETS:
         if value := os.environ.get(name):
             text = text.replace(value, "…")
+    for form in _credentials():
+        text = text.replace(form, "…@" if form.endswith("@") else "…")
     return CREDENTIALS.sub("…@", text)
+
+
+def _credentials() -> list[str]:
+    """What stands before the host in the URLs of the environment, the longest first: as it is,
+    quoted, and as Python writes a text. A parser that takes a `/`, `?` or `#` of a password for the
+    end of the host quotes what is before it.
+    """
+    found = set()
+    for value in os.environ.values():
+        scheme, _, behind = value.strip().partition("://")
+        name, at, _ = behind.rpartition("@")
+        if not at or not re.fullmatch(r"[\w+.-]+", scheme):
+            continue
+        forms = {name, unquote(name)}
+        forms |= {quote(form, safe=safe) for form in forms for safe in (UNQUOTED, ":", "")}
+        forms |= {repr(form)[1:-1] for form in forms}
+        found |= {f"{form}@" for form in forms}
+        found |= {start for form in forms if ":" in (start := re.split("[/?#]", form)[0])}
+    return sorted(found, key=len, reverse=True)
 
 
 def without_commands(text: str) -> str:

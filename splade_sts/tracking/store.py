@@ -22,7 +22,8 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from splade_sts import layout
 from splade_sts.errors import UserError
@@ -44,6 +45,8 @@ BATCH = 1000  # most metrics that MLflow takes in one request
 TAG_LENGTH = 5000
 BUSY = "another process makes the MLflow database (process {pid}); waiting for it"
 PATIENCE = 120.0  # seconds: making the database takes three
+# Every database of MLflow has one of these tables, a half-made one too.
+OF_MLFLOW = {"alembic_version", "experiments"}
 LOADER = Path(__file__).with_name("logged_model.py")
 
 
@@ -94,8 +97,8 @@ class Store:
 
         Raises:
             MlflowException: the store cannot be reached or is no MLflow store.
-            UserError: the project's database is broken, or is being made by another process for
-                too long.
+            UserError: the database is broken or not MLflow's, or is being made by another process
+                for too long.
         """
         uri = tracking_uri(root)
         mlflow.set_tracking_uri(uri)
@@ -103,7 +106,7 @@ class Store:
             client = MlflowClient(uri)
             return cls(client, _experiment(client, experiment, None), root)
         # processes that make one new database at the same time would break each other
-        with locked(root / f"{layout.MLFLOW_DATABASE}.lock", BUSY, PATIENCE), _database(root):
+        with locked(root / f"{layout.MLFLOW_DATABASE}.lock", BUSY, PATIENCE), _database(uri, root):
             client = MlflowClient(uri)
             return cls(
                 client,
@@ -324,31 +327,77 @@ def _missing_tag(record: Record) -> dict[str, str]:
 
 
 @contextmanager
-def _database(root: Path) -> Iterator[None]:
-    """Say what to do about a database that cannot be opened.
+def _database(uri: str, root: Path) -> Iterator[None]:
+    """Say what to do about a database that MLflow cannot use.
+
+    MLflow itself tries for 100 seconds to open what is none, and writes its tables beside others.
 
     Raises:
-        UserError: it is no database.
+        UserError: it is no database, or not MLflow's, or of another version.
     """
-    path = root / layout.MLFLOW_DATABASE
+    try:
+        path = Path(make_url(uri).database or ":memory:")
+    except ArgumentError as error:
+        raise UserError("MLFLOW_TRACKING_URI is no address; expected sqlite:///FILE") from error
+
+    def unusable(what: str, better: str = "") -> UserError:
+        if path == root / layout.MLFLOW_DATABASE:
+            way = "move it away, then run python -m splade_sts sync, which writes it anew"
+            return UserError(f"{path} {what}; {better}{way} from DVC and Git")
+        return UserError(
+            f"{path} {what}; {better}let MLFLOW_TRACKING_URI name another one, or unset it"
+        )
+
+    if path.is_dir():
+        raise unusable("is a folder")
+    if path.is_file():
+        try:
+            tables = _tables(path)
+        except sqlite3.OperationalError as error:  # no permission, say
+            raise UserError(
+                f"{path} cannot be read: {error}; make it accessible, or wait for the process "
+                "that holds it, and run again"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise unusable("is no database any more") from error
+        if tables and not tables & OF_MLFLOW:
+            raise unusable(
+                f"is a database of something else (with {', '.join(sorted(tables)[:3])})"
+            )
     try:
         yield
-    except (DatabaseError, MlflowException) as error:
-        if not path.is_file() or is_database(path):
+    except (SQLAlchemyError, MlflowException) as error:
+        if not path.is_file() or "database is locked" in str(error):
             raise
-        raise UserError(
-            f"{path} is no database any more; move it away, then run python -m splade_sts sync, "
-            "which writes it anew from DVC and Git"
-        ) from error
+        if not is_database(path):
+            raise unusable("is no database any more") from error
+        if "database schema" in str(error):
+            upgrade = f"upgrade it (python -m mlflow db upgrade {uri}), or "
+            raise unusable("was made by another version of MLflow", upgrade) from error
+        if isinstance(error, SQLAlchemyError) or isinstance(error.__cause__, SQLAlchemyError):
+            said = str(error).splitlines()[0]
+            raise unusable(f"has not the tables of this version of MLflow ({said})") from error
+        raise
+
+
+def _tables(path: Path) -> set[str]:
+    """The names of a database's tables."""
+    with closing(_read_only(path)) as database:
+        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {str(name) for (name,) in found}
 
 
 def is_database(path: Path) -> bool:
     """Whether SQLite can read a file in full."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(_read_only(path)) as database:
             return bool(database.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.DatabaseError:
         return False
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _is_complete(run: Run) -> bool:

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -614,3 +616,81 @@ def test_a_broken_database(tmp_path: Path, monkeypatch, damage: bytes) -> None:
     with pytest.raises(UserError, match="is no database any more; move it away, then run"):
         open_store(tmp_path)
     assert path.read_bytes() == damage
+
+
+def database(path: Path, *commands: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for command in commands:
+            connection.execute(command)
+
+
+UNUSABLE = {
+    "a folder": "is a folder; move it away, then run",
+    "of something else": r"is a database of something else \(with notes\); move it away, then run",
+    "of something like it": r"has not the tables of this version of MLflow \(.*\); move it away",
+    "of another version": r"was made by another version of MLflow; upgrade it \(.*\), or move it",
+    "without a column": r"has not the tables of this version of MLflow \(.*ts.name\); move",
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_database_that_is_not_mlflows(tmp_path: Path, monkeypatch, what: str) -> None:
+    """One message at once, and nothing is written into it; MLflow would try for 100 seconds."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "mlflow.db"
+    if what == "a folder":
+        path.mkdir()
+    elif what == "of something else":
+        database(path, "CREATE TABLE notes (text)", "INSERT INTO notes VALUES ('kept')")
+    elif what == "of something like it":
+        database(path, "CREATE TABLE experiments (a)")
+    else:
+        open_store(tmp_path)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # which MLflow sets
+        other = tmp_path / "other"  # MLflow knows the first one by its path
+        other.mkdir()
+        path = path.rename(other / path.name)
+        if what == "of another version":
+            database(path, "UPDATE alembic_version SET version_num = 'other'")
+        else:
+            database(path, "ALTER TABLE experiments RENAME COLUMN name TO title")
+    before = path.read_bytes() if path.is_file() else None
+    started = time.monotonic()
+    with pytest.raises(UserError, match=f"^{path} {UNUSABLE[what]}"):
+        open_store(path.parent)
+    assert time.monotonic() - started < 20
+    if what == "of something else":
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["a folder", "of something else"])
+def test_a_database_elsewhere_that_is_not_mlflows(tmp_path: Path, monkeypatch, what: str) -> None:
+    """The one that MLFLOW_TRACKING_URI names is somebody's: nobody is told to move it."""
+    path = tmp_path / "own.db"
+    if what == "a folder":
+        path.mkdir()
+    else:
+        database(path, "CREATE TABLE notes (text)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(UserError, match=f"{path} is a .*; let MLFLOW_TRACKING_URI name another"):
+        open_store(tmp_path)
+
+
+def test_an_address_that_is_none(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:x")
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI is no address; expected "):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("made", ["nothing", "the first tables"])
+def test_a_database_that_is_half_made(tmp_path: Path, monkeypatch, made: str) -> None:
+    """After a kill, MLflow makes the rest."""
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+    from sqlalchemy import create_engine
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "mlflow.db"
+    path.touch()
+    if made != "nothing":
+        Base.metadata.create_all(create_engine(f"sqlite:///{path}"))
+    assert open_store(tmp_path).experiment_id

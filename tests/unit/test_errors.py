@@ -1,6 +1,7 @@
 """What is said of a machine that refuses, and what no message may hold."""
 
 import errno
+from urllib.parse import quote
 
 import pytest
 
@@ -36,6 +37,45 @@ def test_secrets_are_taken_out(monkeypatch):
 def test_a_quote_in_a_password():
     """It ends no password."""
     assert without_secrets("at http://u:p'w\"d@host/x") == "at http://…@host/x"
+
+
+SPACED = [
+    "pa ss wd",
+    "'pa ss wd'",
+    '"pa ss wd"',
+    "pa\tss wd",
+    "pa ss/x wd",
+    "pa ss?x#wd",
+    "pa'ss \"wd",
+]
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_URI", "HTTPS_PROXY"])
+@pytest.mark.parametrize("password", SPACED)
+def test_passwords_with_a_space(monkeypatch, password, name):
+    """No pattern finds them in a text; the environment knows them."""
+    written = [password, quote(password), quote(password, safe="")]
+    for given in written:
+        monkeypatch.setenv(name, f" http://me:{given}@host.example:80/x ")
+        for form in [*written, repr(password)[1:-1]]:
+            text = f"request to http://me:{form}@host.example:80/x failed"
+            assert without_secrets(text) == "request to http://…@host.example:80/x failed"
+
+
+def test_a_password_that_a_parser_cuts(monkeypatch):
+    """It takes the part before the slash for the host."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pa ss/x wd@host.example")
+    said = "Failed to parse: Host 'me:pa ss' contains invalid character ' '"
+    assert without_secrets(said) == "Failed to parse: Host '…' contains invalid character ' '"
+
+
+def test_addresses_without_a_password(monkeypatch):
+    """They stay, and so does every other text of the environment."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host.example:80/x")
+    monkeypatch.setenv("MAIL", "me@host.example")
+    monkeypatch.setenv("NOTE", "see this://and me@host.example")
+    text = "http://host.example:80/x and me@host.example"
+    assert without_secrets(text) == text
 
 
 @pytest.mark.parametrize("name", SECRETS)
