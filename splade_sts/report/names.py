@@ -24,7 +24,7 @@ CONTROLS = {
     "tfidf": "TF-IDF cosine",
     "char_tfidf": "TF-IDF cosine of characters",
     "bm25": "BM25",
-    "dense": "dense model",
+    "dense": "dense encoder",
 }
 # Whose cosines are compared with the gold scores.
 OF_COSINES = {**MODELS, "dense": CONTROLS["dense"]}

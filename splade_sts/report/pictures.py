@@ -280,7 +280,8 @@ def _draw_training(
     regularizer = [point.document_regularizer_loss for point in training]
     left.plot(steps, regularizer, color=theme["finetuned"], label="FLOPS regulariser × weight")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    left.legend(frameon=False, fontsize=9)
+    # above the curves, which may be anywhere
+    left.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     steps = [point.step for point in validation]
     right.plot(steps, [point.spearman for point in validation], color=theme["base"], marker="o")
     right.set(xlabel="step", ylabel="validation Spearman")

@@ -56,10 +56,7 @@ def sections(comparison: Comparison) -> list[Section]:
         recalibration(comparison),
         calibration_by_gold(comparison),
         retrieval(comparison),
-        *(
-            slices(split, values, comparison.confidence)
-            for split, values in comparison.splits.items()
-        ),
+        *all_slices(comparison),
     ]
     return [_with_note(section) for section in found if section.rows]
 
@@ -157,7 +154,7 @@ def against_words(comparison: Comparison) -> Section:
         for control in values.controls
     ):
         reading += (
-            " The dense model is no control but a reference: what an encoder without sparsity "
+            " The dense encoder is no control but a reference: what an encoder without sparsity "
             "reaches."
         )
     columns = ["split", "control", "Spearman", level, "fine-tuned minus it", level]
@@ -171,11 +168,9 @@ def without_seen(comparison: Comparison) -> Section:
     level = f"{names.percent(comparison.confidence)} interval"
     rows = []
     for split, values in comparison.splits.items():
-        parts = (
-            ("as published", values.whole),
-            ("seen in train", values.seen),
-            ("unseen in train", values.unseen),
-        )
+        parts = [("as published", values.whole), ("seen in train", values.seen)]
+        if values.seen.pairs:  # else all of them are unseen, which the first row says
+            parts.append(("unseen in train", values.unseen))
         rows += [[split, kind, *_part(part)] for kind, part in parts]
         if values.seen_minus_unseen is not None:
             difference = _estimate(values.seen_minus_unseen.spearman, "+")
@@ -265,7 +260,7 @@ def calibration(comparison: Comparison) -> Section:
     return Section(
         "Calibration",
         "Mean squared error of the cosine against the gold score, which runs from 0 to 1. The loss "
-        "`cosine` asks for a cosine that is the gold score; `cosent` and `angle` ask for the order "
+        '"cosine" asks for a cosine that is the gold score; "cosent" and "angle" ask for the order '
         "alone. A correlation does not see the difference. A lower error may be a better scale "
         "and no better order: see the next table.",
         ["split", "model", "squared error", level, "fine-tuned minus it", level],
@@ -290,7 +285,7 @@ def recalibration(comparison: Comparison) -> Section:
         "Squared error on test: of the cosine, of a straight line that maps it to gold scores, and "
         "of a curve that never falls, both fitted on validation. What a line takes away was a "
         "matter of scale, and costs nothing to have. The last two columns compare what is left.",
-        ["model", "cosine", "line", "curve", "fine-tuned minus it, lines", level],
+        ["model", "cosine", "line", "curve", "fine-tuned minus it, with lines", level],
         rows,
         labels=1,
     )
@@ -311,9 +306,8 @@ def calibration_by_gold(comparison: Comparison) -> Section:
             band.band,
             str(band.pairs),
             *(
-                cell
+                _with_interval(band.bias[name], "+") if name in band.bias else "–"
                 for name in models
-                for cell in (_estimate(band.bias[name], "+") if name in band.bias else ["–", "–"])
             ),
         ]
         for split, one in found.items()
@@ -321,17 +315,17 @@ def calibration_by_gold(comparison: Comparison) -> Section:
     ]
     return Section(
         "Calibration by gold score",
-        "Mean of cosine minus gold score: above zero the cosine is too high. Each interval holds "
-        "by itself. Do not expect zero at both ends: of pairs that it cannot tell apart, a model "
-        "whose cosines are right on average is above the low gold scores and below the high ones, "
-        "and gold scores that are off by chance do the same. The picture of reliability goes by "
-        "the cosine and has no "
-        f"such effect. Bands of fewer than {MINIMUM_PAIRS} pairs have no numbers.",
+        "Mean of cosine minus gold score in bands of gold scores (% of their range), with its "
+        f"{level}: above zero the cosine is too high. Each interval holds by itself. Do "
+        "not expect zero at both ends: of pairs that it cannot tell apart, a model whose cosines "
+        "are right on average is above the low gold scores and below the high ones, and gold "
+        "scores that are off by chance do the same. The picture of reliability goes by the cosine "
+        f"and has no such effect. Bands of fewer than {MINIMUM_PAIRS} pairs have no numbers.",
         [
             "split",
-            "gold score (% of its range)",
+            "gold score",
             "pairs",
-            *(cell for name in models for cell in (names.OF_COSINES[name], level)),
+            *(names.OF_COSINES[name] for name in models),
         ],
         rows,
         labels=2,
@@ -417,33 +411,29 @@ def _retrieval(change: RetrievalChange, margin: float | None) -> list[str]:
     return [*models, *_estimate(change.gain, "+"), said]
 
 
-def slices(split: str, values: SplitComparison, confidence: float) -> Section:
-    """The slices of one split that have enough pairs."""
-    level = names.percent(confidence)
-    rows = [
-        [names.SLICES[found.by], found.name, str(found.pairs), *_slice(found.spearman)]
-        for found in values.slices
-        if found.spearman is not None
-    ]
-    return Section(
-        f"Slices of {split}",
+def all_slices(comparison: Comparison) -> list[Section]:
+    """The slices of each split that have enough pairs; the first table says how to read all."""
+    level = names.percent(comparison.confidence)
+    reading = (
         "Spearman within a part of the pairs. Compare along a row, not between rows: within a "
         "band of gold scores every correlation is lower because the scores vary less. The "
         f"intervals of all rows hold together: with {level} confidence every one of them holds its "
         "true change. Numbers have the digits that the resamples of an interval carry."
-        f"{silent(values)}",
-        [
-            "by",
-            "slice",
-            "pairs",
-            "base",
-            "fine-tuned",
-            "change",
-            f"{level} interval, all together",
-        ],
-        rows,
-        labels=2,
     )
+    found = []
+    for split, values in comparison.splits.items():
+        rows = [
+            [names.SLICES[part.by], part.name, str(part.pairs), *_slice(part.spearman)]
+            for part in values.slices
+            if part.spearman is not None
+        ]
+        columns = ["by", "slice", "pairs", "base", "fine-tuned", "change"]
+        columns.append(f"{level} interval, all together")
+        how = reading if not found else "Read as the slices above."
+        if rows:
+            said = f"{how}{silent(values)}"
+            found.append(Section(f"Slices of {split}", said, columns, rows, labels=2))
+    return found
 
 
 def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, Section]:
@@ -474,7 +464,8 @@ def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, S
         "Test sets",
         f"Spearman, all pairs of a set together as MTEB has it, with {level} intervals. A set is "
         "resampled by itself, with the same pairs for all models; the mean gives each set the same "
-        "weight, within each resample. Nothing was chosen by these sets. "
+        "weight, within each resample. These are other resamples than those of the table above, so "
+        "the last digit of an interval of test may differ. Nothing was chosen by these sets. "
         + (
             f"{names.CONTROLS[suite.words]} is the best score without an encoder on validation. "
             if suite.words
@@ -498,10 +489,10 @@ def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, S
         "Test sets without what train holds",
         "The same, first without the pairs that stand in train, in either order, then without all "
         "pairs a sentence of which occurs in train (case, white space, Unicode form and what "
-        "nobody sees aside). `of the change` is what is left of the change of all pairs, where the "
-        "interval of that is above zero. What is left also differs in scores, lengths and "
-        f"sources. Nothing is said where fewer than {MINIMUM_SLICE} pairs are left of more; the "
-        "mean is there where all sets have numbers. The rows that are left out stand in "
+        'nobody sees aside). The rows "of the change" say how much is left of the change of all '
+        "pairs, where the interval of that is above zero. What is left also differs in scores, "
+        f"lengths and sources. Nothing is said where fewer than {MINIMUM_SLICE} pairs are left of "
+        "more; the mean is there where all sets have numbers. The rows that are left out stand in "
         f"{layout.evidence('comparison')}.",
         ["pairs", "model", *sets, "mean"],
         rows,
@@ -526,8 +517,7 @@ def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, S
 def _suite_cell(found: Correlations | None, key: str) -> str:
     if found is None:
         return "–"
-    value, interval = _estimate(found.spearman, "+" if key == "gain" else "")
-    return f"{value} ({interval})"
+    return _with_interval(found.spearman, "+" if key == "gain" else "")
 
 
 def _left_out(suite: Suite, level: Level) -> list[str]:
@@ -572,3 +562,8 @@ def _part(part: Part) -> list[str]:
 def _estimate(estimate: Estimate, sign: str = "") -> list[str]:
     interval = " to ".join(names.ends(estimate, sign)) + names.mark(estimate)
     return [f"{estimate.value:{sign}.4f}", interval]
+
+
+def _with_interval(estimate: Estimate, sign: str = "") -> str:
+    value, interval = _estimate(estimate, sign)
+    return f"{value} ({interval})"

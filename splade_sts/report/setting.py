@@ -46,8 +46,10 @@ class Setting:
 
     def _training(self) -> str:
         values = {name: yaml_word(value) for name, value in self.params.items()}
+        number = self.params["train.epochs"]
+        epochs = "1 epoch" if number == 1 else f"{number:g} epochs"
         return (
-            f"{values['train.epochs']} epochs of batches of {values['train.batch_size']}, "
+            f"{epochs} of batches of {values['train.batch_size']}, "
             f"learning rate {values['train.learning_rate']}, loss {values['train.loss']}, "
             f"regulariser weight {values['train.regularizer_weight']}, "
             f"seed {values['train.seed']}, {self.training['precision']}{self._processes()}"

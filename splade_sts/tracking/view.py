@@ -1,9 +1,11 @@
 """How people see a run in MLflow: names of its metrics, what its page says of it, columns of the
 table of runs.
 
-MLflow's pages group metrics by what stands before the last `/`. Ours are grouped in `train` (curves
-and effort), `validation` (curve and results), `test` (results) and `evidence` (what the results are
-worth).
+MLflow's pages group metrics by what stands before the last `/`, in the order of the alphabet. Ours
+are grouped in `test` and `validation` (results: of the fine-tuned model where nothing else is said,
+of the base model, of what they are compared with, and what the difference is worth), `train`
+(curves and effort), and one group for each further set. Names are short: a column of the table of
+runs shows 15 characters.
 """
 
 import getpass
@@ -32,11 +34,10 @@ COLUMNS = (
     *(
         f"metrics.`{name}`"
         for name in (
+            "test/spearman",
+            "test/gain",
+            "test/active_dims",
             "test/base_spearman",
-            "test/finetuned_spearman",
-            "evidence/test_gain",
-            "test/base_active_dims",
-            "test/finetuned_active_dims",
         )
     ),
     *(
@@ -52,32 +53,32 @@ COLUMNS = (
 
 
 def point_values(point: Point) -> dict[str, float]:
-    """The values of a point of a curve: `train/loss`, `validation/spearman`."""
-    group = "train" if isinstance(point, TrainingPoint) else "validation"
+    """The values of a point of a curve: `train/loss`, `train/validation_spearman`."""
+    group = "train/" if isinstance(point, TrainingPoint) else "train/validation_"
     values = {
         name: value for name, value in asdict(point).items() if name != "step" and value is not None
     }
-    return {f"{group}/{name}": float(value) for name, value in values.items()}
+    return {f"{group}{name}": float(value) for name, value in values.items()}
 
 
 def metric_name(headline: str) -> str:
     """The name of a headline or detail of `splade_sts.runs.record.Record`.
 
-    `finetuned.test.spearman` is `test/finetuned_spearman`, `comparison.gain` and
-    `comparison.test.gain` are `evidence/test_gain`, `controls.test.bm25` is
-    `evidence/test_bm25_spearman`, `train.best_step` is `train/best_step`.
+    `finetuned.test.spearman` is `test/spearman`, `base.test.spearman` is `test/base_spearman`,
+    `comparison.gain` and `comparison.test.gain` are `test/gain`, `controls.test.bm25` is
+    `test/bm25_spearman`, `train.best_step` is `train/best_step`.
     """
     stage, *rest = headline.split(".")
+    if stage == "train":
+        return f"train/{'_'.join(rest)}"
     if stage == "comparison" and len(rest) == 1:
         rest = ["test", *rest]
-    if stage in layout.MODELS:
-        split, *name = rest
-        return f"{split}/{'_'.join([stage, *name])}"
-    if stage == "comparison":
-        return f"evidence/{'_'.join(rest)}"
-    if stage == "controls":
-        return f"evidence/{'_'.join([*rest, 'spearman'])}"
-    return f"{stage}/{'_'.join(rest)}"
+    split, *name = rest
+    if stage == "base":
+        name = ["base", *name]
+    elif stage == "controls":
+        name = [*name, "spearman"]
+    return f"{split}/{'_'.join(name)}"
 
 
 def mlflow_tags(tags: dict[str, str], note: str) -> dict[str, str]:

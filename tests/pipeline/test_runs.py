@@ -29,12 +29,12 @@ def test_the_pipeline_run_is_one_complete_run(project: Path, record: Record) -> 
     controls = json.loads((project / "metrics/controls.json").read_text())
     metrics = one.data.metrics
     [(control, spearman)] = controls["test"].items()
-    assert metrics[f"evidence/test_{control}_spearman"] == spearman
+    assert metrics[f"test/{control}_spearman"] == spearman
     assert metrics["test/base_spearman"] == base["base"]["test"]["spearman"]
-    assert metrics["evidence/test_gain_low"] == comparison["gain_low"]
-    assert {"test/finetuned_pearson", "validation/base_pearson", "train/best_step"} <= {*metrics}
-    gain = metrics["test/finetuned_spearman"] - metrics["test/base_spearman"]
-    assert metrics["evidence/test_gain"] == pytest.approx(gain, abs=1e-6)
+    assert metrics["test/gain_low"] == comparison["gain_low"]
+    assert {"test/pearson", "validation/base_pearson", "train/best_step"} <= {*metrics}
+    gain = metrics["test/spearman"] - metrics["test/base_spearman"]
+    assert metrics["test/gain"] == pytest.approx(gain, abs=1e-6)
     assert one.data.params["train.learning_rate"] == "0.001"
     assert one.data.params["train.loss"] == "cosine"
     tags = {"git.commit", "git.dirty", "device", "precision", "dvc.md5.models/finetuned"}
@@ -137,7 +137,7 @@ def test_syncing_brings_runs_back(project: Path, record: Record, tmp_path: Path)
     client = MlflowClient(uri)
     curves: dict[str, list[tuple[int, float]]] = {
         "train/loss": [(point.step, point.loss) for point in record.training],
-        "validation/spearman": [(point.step, point.spearman) for point in record.validation],
+        "train/validation_spearman": [(point.step, point.spearman) for point in record.validation],
     }
     for name, expected in curves.items():
         history = client.get_metric_history(one.info.run_id, name)

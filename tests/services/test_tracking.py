@@ -208,8 +208,8 @@ def test_a_record_becomes_one_complete_run(workspace: Path) -> None:
     assert found.info.run_name == "name"
     assert found.data.params["train.learning_rate"] == "0.001"
     assert found.data.params["data.revision"] == "null"
-    assert found.data.metrics["test/finetuned_spearman"] == 0.6
-    assert found.data.metrics["evidence/test_p"] == 0.04
+    assert found.data.metrics["test/spearman"] == 0.6
+    assert found.data.metrics["test/p"] == 0.04
     assert found.data.tags["splade_sts.complete"] == "true"
     assert found.data.tags["dvc.md5.models/base"]
     note = found.data.tags["mlflow.note.content"]
@@ -361,7 +361,7 @@ def test_the_run_of_a_training_is_completed(workspace: Path) -> None:
     assert written.run_id == live.info.run_id
     (found,) = runs(workspace)
     assert found.data.metrics["train/seconds"] == 1.5
-    assert found.data.metrics["validation/spearman"] == 0.4
+    assert found.data.metrics["train/validation_spearman"] == 0.4
     history = store.client.get_metric_history(live.info.run_id, "train/loss")
     assert sorted(point.step for point in history) == [1, 2, 3, 4]
     assert found.data.params["train.seed"] == "1"

@@ -44,7 +44,7 @@ def test_one_file_without_anything_from_outside():
     assert "What &#34;it&#34; shows" in page
     assert '<a href="#numbers">' in page
     assert '<h2 id="numbers">' in page
-    assert "epochs of batches of 16" in page
+    assert "1 epoch of batches of 16" in page
     assert "unused" not in page
     assert (
         "Of test, in train: 2 pairs, 3 pairs with a sentence, and 1 more with nearly one." in page

@@ -12,7 +12,7 @@ from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.data.search import SearchOrigin
 from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
-from splade_sts.report.sections import Section, sections, shared_sentences
+from splade_sts.report.sections import Section, sections, shared_sentences, without_seen
 from tests.support.results import (
     BASE,
     BOOTSTRAP,
@@ -117,6 +117,25 @@ def test_seen_and_unseen_pairs():
     assert "memory" not in section.reading
 
 
+def test_splits_without_seen_pairs():
+    """Their unseen pairs are all pairs, which one row says."""
+    rows = without_seen(compare({"test": two_genres()}, NOTHING, BOOTSTRAP)).rows
+    assert [row[:3] for row in rows] == [
+        ["test", "as published", "200"],
+        ["test", "seen in train", "0"],
+    ]
+
+
+def test_readings():
+    """How to read the slices is said once; nothing is markup, which neither report would show."""
+    results = two_genres()
+    comparison = compare({"validation": results, "test": results}, SEEN, BOOTSTRAP)
+    found = {section.title: section.reading for section in sections(comparison)}
+    assert found["Slices of validation"].startswith("Spearman within a part of the pairs.")
+    assert found["Slices of test"].startswith("Read as the slices above.")
+    assert "`" not in "".join(found.values())
+
+
 def test_shared_sentences():
     """Both intervals side by side, and how many clusters they come from; a warning where these are
     few.
@@ -156,7 +175,7 @@ def test_calibration():
     assert [row[:2] for row in rows[3:]] == [
         ["test", "base"],
         ["test", "fine-tuned"],
-        ["test", "dense model"],
+        ["test", "dense encoder"],
     ]
     base, _, dense = comparison.splits["test"].calibration.models
     assert rows[3][2] == f"{base.squared_error.value:.4f}"
@@ -164,7 +183,7 @@ def test_calibration():
     assert rows[4][4:] == ["", ""]
     scale = found["Calibration: how much is a matter of scale?"]
     assert scale.rows[2][:4] == [
-        "dense model",
+        "dense encoder",
         f"{dense.squared_error.value:.4f}",
         "0.0000",
         "0.0000",
@@ -172,10 +191,12 @@ def test_calibration():
     assert scale.rows[2][4] == f"{comparison.recalibration[1].linear.value:+.4f}"
     bands = found["Calibration by gold score"]
     assert len(bands.rows) == 10
-    assert bands.columns[-2:] == ["dense model", "95 % interval"]
+    assert bands.columns[3:] == ["base", "fine-tuned", "dense encoder"]
     for row, band in zip(bands.rows[5:], comparison.splits["test"].calibration.bands, strict=True):
         assert row[1:3] == [band.band, str(band.pairs)]
-        assert row[3::2] == [f"{one.value:+.4f}" for one in band.bias.values()]
+        assert row[3:] == [
+            f"{one.value:+.4f} ({' to '.join(names.ends(one, '+'))})" for one in band.bias.values()
+        ]
 
 
 def compared(results: SplitResults, first: list[str]) -> Comparison:

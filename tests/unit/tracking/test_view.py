@@ -14,7 +14,7 @@ from tests.support.tiny import PARAMS
 
 
 def test_metrics_are_grouped() -> None:
-    """Every headline and curve lies in one of four sections, under a name of its own."""
+    """Every headline and curve lies in one of three sections, under a name of its own."""
     names = [view.metric_name(headline) for headline in run_record().numbers]
     curves = {name for point in run_record().points for name in view.point_values(point)}
     assert {name.count("/") for name in (*names, *curves)} == {1}
@@ -22,13 +22,13 @@ def test_metrics_are_grouped() -> None:
         "train",
         "validation",
         "test",
-        "evidence",
     }
     assert len({*names, *curves}) == len(names) + len(curves)
     assert {
-        "test/finetuned_spearman",
-        "evidence/test_gain",
-        "evidence/test_bm25_spearman",
+        "test/spearman",
+        "test/base_spearman",
+        "test/gain",
+        "test/bm25_spearman",
         "train/best_step",
     } <= {*names}
     shown = {column.split("`")[1] for column in view.COLUMNS if column.startswith("metrics")}
@@ -45,7 +45,8 @@ def test_points() -> None:
     assert values["train/epoch"] == 0.5
     assert "train/gradient_norm" not in values
     assert (
-        view.point_values(ValidationPoint(3, 1.0, 0.1, 0.2, 9.0, 0.9))["validation/spearman"] == 0.2
+        view.point_values(ValidationPoint(3, 1.0, 0.1, 0.2, 9.0, 0.9))["train/validation_spearman"]
+        == 0.2
     )
 
 
