@@ -1,5 +1,5 @@
-"""Command line: python -m splade_sts pareto | register | runs | score | seeds | sweep | sync | ui |
-verify.
+"""Command line: python -m splade_sts pareto | register | regression | runs | score | seeds |
+sweep | sync | ui | verify.
 """
 
 import argparse
@@ -77,6 +77,25 @@ def register(arguments: argparse.Namespace) -> None:
         f"the model of {found.run} (run {found.run_id}) {done} version {found.version} of "
         f"{experiment}"
     )
+
+
+def regression(arguments: argparse.Namespace) -> None:
+    """Compare the fine-tuned models of two runs by test Spearman, with the paired bootstrap over
+    the same pairs; fails where the whole interval of the difference lies below 0.
+    """
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.regression import as_json, as_text
+    from splade_sts.runs.regression import regression as compare
+
+    root = layout.project_root()
+    bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
+    found = compare(root, arguments.run, arguments.against, bootstrap)
+    print(as_json(found) if arguments.json else as_text(found))
+    if found.fell:
+        raise UserError(
+            f"{arguments.run} is worse than {arguments.against}: the interval of the difference in "
+            "test Spearman lies below 0"
+        )
 
 
 def runs(arguments: argparse.Namespace) -> None:
@@ -376,6 +395,11 @@ def parser() -> argparse.ArgumentParser:
         "run",
         nargs="?",
         help="a DVC experiment, or a Git revision with committed results; without: the workspace",
+    )
+    command = add(regression, json)
+    command.add_argument("run", help="a DVC experiment, or a Git revision with committed results")
+    command.add_argument(
+        "--against", required=True, metavar="RUN", help="the run that it may not fall below"
     )
     command = add(runs)
     command.add_argument("run", nargs="*", help=f"{RUNS}; without any: all")
