@@ -229,12 +229,14 @@ def sweep(arguments: argparse.Namespace) -> None:
 
 
 def sync(arguments: argparse.Namespace) -> None:
-    """Write to MLflow what it lacks of the runs that DVC and Git hold."""
+    """Write to MLflow what it lacks of the runs that DVC and Git hold, and of those in a database
+    that it had before.
+    """
     from splade_sts.runs.record import not_in_cache
     from splade_sts.tracking.sync import sync as sync_runs
 
     experiment = params.load(layout.project_root() / layout.PARAMS).track.experiment
-    done = sync_runs(arguments.experiment, arguments.branch, experiment)
+    done = sync_runs(arguments.experiment, arguments.branch, experiment, arguments.database)
     for found in done:
         if found.run_id is None:
             print(f"{found.name}: left out: {found.problem}")
@@ -457,6 +459,12 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--branch", help="a branch whose every commit is synchronized (the current one)"
+    )
+    command.add_argument(
+        "--database",
+        type=Path,
+        help="an SQLite database of MLflow (mlflow.db), whose runs are copied where MLflow lacks "
+        "them: also what DVC and Git do not hold, such as trainings that failed",
     )
     command = add(ui)
     command.add_argument(
