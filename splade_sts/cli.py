@@ -1,5 +1,5 @@
-"""Command line: python -m splade_sts pareto | register | runs | score | seeds | sweep | sync | ui |
-verify.
+"""Command line: python -m splade_sts pareto | register | regression | runs | score | seeds |
+sweep | sync | ui | verify.
 """
 
 import argparse
@@ -79,6 +79,25 @@ def register(arguments: argparse.Namespace) -> None:
         f"the model of {found.run} (run {found.run_id}) {done} version {found.version} of "
         f"{experiment}"
     )
+
+
+def regression(arguments: argparse.Namespace) -> None:
+    """Compare the fine-tuned models of two runs by test Spearman, with the paired bootstrap over
+    the same pairs; fails where the whole interval of the difference lies below 0.
+    """
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.regression import as_json, as_text
+    from splade_sts.runs.regression import regression as compare
+
+    root = layout.project_root()
+    bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
+    found = compare(root, arguments.run, arguments.against, bootstrap)
+    print(as_json(found) if arguments.json else as_text(found))
+    if found.fell:
+        raise UserError(
+            f"{arguments.run} is worse than {arguments.against}: the interval of the difference in "
+            "test Spearman lies below 0"
+        )
 
 
 def runs(arguments: argparse.Namespace) -> None:
@@ -211,12 +230,14 @@ def sweep(arguments: argparse.Namespace) -> None:
 
 
 def sync(arguments: argparse.Namespace) -> None:
-    """Write to MLflow what it lacks of the runs that DVC and Git hold."""
+    """Write to MLflow what it lacks of the runs that DVC and Git hold, and of those in a database
+    that it had before.
+    """
     from splade_sts.runs.record import not_in_cache
     from splade_sts.tracking.sync import sync as sync_runs
 
     experiment = params.load(layout.project_root() / layout.PARAMS).track.experiment
-    done = sync_runs(arguments.experiment, arguments.branch, experiment)
+    done = sync_runs(arguments.experiment, arguments.branch, experiment, arguments.database)
     for found in done:
         if found.run_id is None:
             print(f"{found.name}: left out: {found.problem}")
@@ -378,6 +399,11 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         help="a DVC experiment, or a Git revision with committed results; without: the workspace",
     )
+    command = add(regression, json)
+    command.add_argument("run", help="a DVC experiment, or a Git revision with committed results")
+    command.add_argument(
+        "--against", required=True, metavar="RUN", help="the run that it may not fall below"
+    )
     command = add(runs)
     command.add_argument("run", nargs="*", help=f"{RUNS}; without any: all")
     form = command.add_mutually_exclusive_group()
@@ -434,6 +460,12 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--branch", help="a branch whose every commit is synchronized (the current one)"
+    )
+    command.add_argument(
+        "--database",
+        type=Path,
+        help="an SQLite database of MLflow (mlflow.db), whose runs are copied where MLflow lacks "
+        "them: also what DVC and Git do not hold, such as trainings that failed",
     )
     command = add(ui)
     command.add_argument(

@@ -4,10 +4,11 @@ import logging
 import os
 
 # Which of MLflow's own names of settings get which values, where the caller has set none: no
-# telemetry, and a server
-# that does not answer costs seconds, not minutes.
+# telemetry, no progress bar for each run whose files are read, and a server that does not answer
+# costs seconds, not minutes.
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
 }

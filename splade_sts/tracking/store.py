@@ -52,10 +52,15 @@ LOADER = Path(__file__).with_name("logged_model.py")
 
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite database at the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(root / layout.MLFLOW_DATABASE)
+
+
+def database_uri(path: Path) -> str:
+    """An SQLite database as MLflow wants it named."""
     # SQLAlchemy reads these two as its own
-    path = str(root / layout.MLFLOW_DATABASE).replace("%", "%25").replace("?", "%3F")
+    escaped = str(path.absolute()).replace("%", "%25").replace("?", "%3F")
     # without the driver's name MLflow would make an empty folder named as it stands here
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite+pysqlite:///{path}"
+    return f"sqlite+pysqlite:///{escaped}"
 
 
 def param_entities(params: dict[str, Any]) -> list[Param]:

@@ -112,20 +112,24 @@ def write(record: Record, experiment: str, model: Path | None = None) -> tuple[s
     return done.run_id, done.new
 
 
-def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
+def sync(
+    names: list[str], branch: str | None, experiment: str, database: Path | None = None
+) -> list[Synced]:
     """Write the records of the workspace, of DVC experiments and of the commits of a branch that
-    MLflow lacks.
+    MLflow lacks, and before them the runs of a database, see `splade_sts.tracking.copied`.
 
     Args:
         names: DVC experiments; empty for all of them.
         branch: a branch whose every commit is looked at; None for the current one.
         experiment: name of the MLflow experiment.
+        database: SQLite database of MLflow; None for none.
 
     Returns:
-        One for every place with a record.
+        One for every run of the database, and for every place with a record.
 
     Raises:
-        UserError: an experiment or a branch does not exist, or MLflow cannot be reached.
+        UserError: an experiment, a branch or the database does not exist, or MLflow cannot be
+            reached.
     """
     root = layout.project_root()
     places = _places(root, names, branch)
@@ -136,6 +140,14 @@ def sync(names: list[str], branch: str | None, experiment: str) -> list[Synced]:
     with reachable():
         store = Store.open(root, experiment)
         store.settle()
+        if (
+            database is not None
+        ):  # first: such a run has its times, and what DVC and Git do not know
+            from splade_sts.tracking.copied import copy_runs
+
+            for run in copy_runs(database, store, experiment):
+                problem = "it is still running" if run.run_id is None else None
+                done.append(Synced(run.name, run.run_id, run.new, problem=problem))
         for place in places:
             try:
                 record = collect(

@@ -99,10 +99,10 @@ def wait_for_port(port: int, process: "subprocess.Popen[Any]") -> None:
 
 @contextmanager
 def mlflow_server(
-    folder: Path, backend: str | None = None
+    folder: Path, backend: str | None = None, *options: str, **environment: str
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A real `mlflow server` on a free port of 127.0.0.1; yields its address and a function that
-    kills it.
+    """A real `mlflow server` on a free port of 127.0.0.1, with further `options` and variables of
+    its `environment`; yields its address and a function that kills it.
     """
     port = free_port()
     process = subprocess.Popen(
@@ -121,11 +121,13 @@ def mlflow_server(
             backend or f"sqlite:///{folder / 'server.db'}",
             "--artifacts-destination",
             str(folder / "server-artifacts"),
+            *options,
         ],
         env={
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            **environment,
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
