@@ -18,6 +18,8 @@ from tests.support.projects import commit, make_project
 
 # One thread for each computation, in this process as in those that `tests.support.commands` starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The terminal of whoever runs the tests changes no table.
+os.environ["COLUMNS"] = "120"
 
 
 def pytest_configure(config: pytest.Config) -> None:

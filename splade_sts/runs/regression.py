@@ -9,9 +9,10 @@ from splade_sts.comparison.statistics import Bootstrap, Estimate, estimates
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.report import names
-from splade_sts.runs.experiments import read_predictions
+from splade_sts.runs.experiments import open_runs
 from splade_sts.runs.record import not_in_cache
-from splade_sts.runs.scores import NotInCacheError, check_same_pairs
+from splade_sts.runs.scores import NotInCacheError, check_same_pairs, read_predictions
+from splade_sts.runs.source import RunFiles
 
 SPLIT = "test"
 
@@ -56,7 +57,8 @@ def regression(root: Path, run: str, against: str, bootstrap: Bootstrap) -> Regr
         UserError: there is no such run, the runs were evaluated on other pairs, or their scores
             hardly vary.
     """
-    found = {name: _predictions(root, name) for name in (run, against)}
+    opened = open_runs(root, (run, against))
+    found = {name: _predictions(name, files) for name, files in opened.items()}
     pairs = found[run].pairs
     check_same_pairs(SPLIT, {against: found[against].pairs, run: pairs})
     made = estimates(
@@ -74,8 +76,8 @@ def regression(root: Path, run: str, against: str, bootstrap: Bootstrap) -> Regr
     return Regression(run, against, len(pairs), bootstrap.confidence, now, before, change)
 
 
-def _predictions(root: Path, name: str) -> Predictions:
-    found = read_predictions(root, name, "finetuned", SPLIT)
+def _predictions(name: str, files: RunFiles) -> Predictions:
+    found = read_predictions(files, "finetuned", SPLIT)
     if found is None:
         path = layout.prediction("finetuned", SPLIT)
         raise NotInCacheError(not_in_cache([f"{path} of {name}"]))
