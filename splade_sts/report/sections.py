@@ -420,7 +420,7 @@ def all_slices(comparison: Comparison) -> list[Section]:
         f"intervals of all rows hold together: with {level} confidence every one of them holds its "
         "true change. Numbers have the digits that the resamples of an interval carry."
     )
-    found = []
+    found: list[Section] = []
     for split, values in comparison.splits.items():
         rows = [
             [names.SLICES[part.by], part.name, str(part.pairs), *_slice(part.spearman)]
