@@ -163,14 +163,15 @@ def load_dataset_splits(
     """
     use_patient_client()
     with explained(key, source, revision):
-        loaded, resolved = persistently(lambda: _prepared(source, revision, config, key))
+        commit = persistently(lambda: _resolved(source, revision))
+        loaded = persistently(lambda: _prepared(source, commit, config, key))
     missing = [split for split in splits if split not in loaded]
     if missing:
         raise UserError(
             f"{key} {source!r} has no split {', '.join(missing)}; "
             f"it has {', '.join(map(str, loaded))}"
         )
-    return LoadedSplits({split: loaded[split] for split in splits}, resolved)
+    return LoadedSplits({split: loaded[split] for split in splits}, commit)
 
 
 def load_configurations(
@@ -198,7 +199,7 @@ def load_configurations(
     with explained(key, source, revision):
         commit = persistently(lambda: _resolved(source, revision))
         for name in configurations:
-            loaded, _ = persistently(partial(_prepared, source, commit, name, key))
+            loaded = persistently(partial(_prepared, source, commit, name, key))
             if split not in loaded:
                 raise UserError(
                     f"{key}: {name} of {source!r} at revision {commit!r} has no split {split}; "
@@ -214,15 +215,12 @@ def _resolved(source: str, revision: str | None) -> str:
     return api.resolve_revision(source, repo_type="dataset", revision=revision).resolved
 
 
-def _prepared(
-    source: str, revision: str | None, config: str | None, key: str
-) -> tuple[datasets.DatasetDict, str]:
+def _prepared(source: str, commit: str, config: str | None, key: str) -> datasets.DatasetDict:
     """What `datasets.load_dataset` does, in steps: the files are checked before they are read."""
-    resolved = _resolved(source, revision)
-    builder = datasets.load_dataset_builder(source, config, revision=resolved)
-    if builder.hash != resolved:  # `datasets` takes the newest cached revision where the Hub fails
+    builder = datasets.load_dataset_builder(source, config, revision=commit)
+    if builder.hash != commit:  # `datasets` takes the newest cached revision where the Hub fails
         raise UserError(
-            f"{key} {source!r}: the Hub does not give revision {revision!r}, and the cache holds "
+            f"{key} {source!r}: the Hub does not give revision {commit!r}, and the cache holds "
             f"{builder.hash}; try again later, or set {revision_key(key)} to that"
         )
     urls = [url for part in (builder.config.data_files or {}).values() for url in part]
@@ -231,17 +229,15 @@ def _prepared(
         raise UserError(
             f"{key} {source!r} holds files of kind {kind!r}; expected {', '.join(DATA_FORMATS)}"
         )
-    home = f"hf://datasets/{source}@{resolved}/"
+    home = f"hf://datasets/{source}@{commit}/"
     foreign = [url for url in urls if not url.startswith(home)]
     if foreign:
         raise UserError(
             f"{key} {source!r} takes rows from elsewhere, {foreign[0]}; expected files of its own"
         )
     check_hashes(
-        Path(
-            hf_hub_download(source, url.removeprefix(home), repo_type="dataset", revision=resolved)
-        )
+        Path(hf_hub_download(source, url.removeprefix(home), repo_type="dataset", revision=commit))
         for url in urls
     )
     builder.download_and_prepare()
-    return builder.as_dataset(), resolved
+    return builder.as_dataset()

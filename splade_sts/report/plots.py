@@ -42,11 +42,9 @@ def gains(comparison: Comparison) -> pd.DataFrame:
     """
     rows = []
     for split, values in comparison.splits.items():
-        parts = [
-            ("all pairs", values.whole),
-            ("seen in train", values.seen),
-            ("unseen in train", values.unseen),
-        ]
+        parts = [("all pairs", values.whole)]
+        if values.seen.pairs:  # else all of them are unseen
+            parts += [("seen in train", values.seen), ("unseen in train", values.unseen)]
         for name, part in parts:
             if part.spearman is not None:
                 gain = part.spearman.gain

@@ -6,7 +6,7 @@ import pytest
 from splade_sts.comparison.compare import compare
 from splade_sts.report.pictures import PlotTables
 from splade_sts.report.plots import gains, write_plots
-from tests.support.results import BOOTSTRAP, SEEN, two_genres
+from tests.support.results import BOOTSTRAP, NOTHING, SEEN, two_genres
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,8 @@ def test_gains(comparison):
     assert found.loc["all pairs", "gain"] == comparison.splits["test"].spearman.gain.value
     assert found.loc["unseen in train", "pairs"] == 197
     assert "seen in train" not in found.index  # three pairs
+    everywhere = gains(compare({"test": two_genres()}, NOTHING, BOOTSTRAP)).set_index("name")
+    assert "unseen in train" not in everywhere.index  # all pairs are
     news = next(part for part in comparison.splits["test"].slices if part.name == "news")
     assert found.loc["genre news", "low"] == news.spearman.low
     assert found.loc["genre news", "group"] == "fine-tuned minus base by slice"
