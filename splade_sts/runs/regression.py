@@ -85,16 +85,17 @@ def _predictions(name: str, files: RunFiles) -> Predictions:
 
 
 def as_text(found: Regression) -> str:
-    """One sentence."""
+    """One sentence, and what its mark means."""
     change = found.change
     verb = "fell" if found.fell else "rose" if change.low > 0 else "did not change significantly:"
-    return (
+    said = (
         f"From {found.against} to {found.run}, test Spearman {verb} from "
         f"{found.before.value:.4f} to {found.now.value:.4f} ({change.value:+.4f} "
         f"[{', '.join(names.ends(change, '+'))}]{names.mark(change)}; "
         f"{names.percent(found.confidence)} interval of the paired bootstrap, "
         f"{found.pairs:,} pairs)."
     )
+    return f"{said}\n\n{names.PERCENTILE_NOTE}" if names.mark(change) else said
 
 
 def as_json(found: Regression) -> str:

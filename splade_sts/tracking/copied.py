@@ -22,9 +22,12 @@ from splade_sts.tracking.store import (
     tag_entities,
     tracking_uri,
 )
-from splade_sts.tracking.view import COPIED_TAG, RECORD_TAG, WRITER_TAG
+from splade_sts.tracking.view import COMPLETE_TAG, COPIED_TAG, RECORD_TAG, WRITER_TAG
 
 RUNNING = "RUNNING"
+# Tags that a copy lacks at first: that it is complete, and always: who writes the run, which is a
+# process that writes to the database.
+LEFT_OUT = (WRITER_TAG, COMPLETE_TAG)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def copy_runs(database: Path, store: Store, experiment: str) -> list[Copied]:
     for run in _runs(store.client, store.experiment_id):
         if origin := run.data.tags.get(COPIED_TAG):
             copies[origin] = run
-        if record := run.data.tags.get(RECORD_TAG):
+        if run.data.tags.get(COMPLETE_TAG) == "true" and (record := run.data.tags.get(RECORD_TAG)):
             held[record, run.info.run_name] = run.info.run_id
     done = []
     for run in reversed([*_runs(source, found.experiment_id)]):
@@ -107,10 +110,11 @@ def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
 
 
 def _copy(source: MlflowClient, run: Run, store: Store) -> str:
-    """Copy a run; its end is written last, so that a copy which is RUNNING is not whole."""
+    """Copy a run. That it is complete, and how it ended, is written last: a copy that is RUNNING is
+    not whole.
+    """
     client, origin = store.client, run.info.run_id
-    # without its writer, which writes to the database and not to the copy
-    tags = {tag: value for tag, value in run.data.tags.items() if tag != WRITER_TAG}
+    tags = {tag: value for tag, value in run.data.tags.items() if tag not in LEFT_OUT}
     made = client.create_run(
         store.experiment_id,
         run.info.start_time,
@@ -129,5 +133,7 @@ def _copy(source: MlflowClient, run: Run, store: Store) -> str:
         if source.list_artifacts(origin):
             source.download_artifacts(origin, "", folder)
             client.log_artifacts(made, folder)
+    if COMPLETE_TAG in run.data.tags:
+        client.set_tag(made, COMPLETE_TAG, run.data.tags[COMPLETE_TAG])
     client.set_terminated(made, run.info.status, run.info.end_time)
     return str(made)

@@ -44,6 +44,7 @@ def test_a_worse_setting_and_an_equal_one(project: Path, tmp_path: Path) -> None
     said = (tmp_path / "equal/comment.md").read_text()
     assert f"test Spearman did not change significantly: from {before:.4f} to {before:.4f}" in said
     assert "(+0.0000 [+0.0000, +0.0000] †; 95 % interval of the paired bootstrap, 16 p" in said
+    assert "\n† Percentile interval: BCa has none" in said
     assert "\nNo headline changed.\n" in said
 
 
