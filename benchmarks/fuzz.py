@@ -7,9 +7,11 @@ real code, each kind of input in a process of its own: data files to the stages 
 normalize, params.yaml to its reader, model folders to the loaders, arguments to the command line.
 Allowed are a good result and a `UserError` (for arguments also argparse's own refusal); any other
 exception, a partial output, a result that breaks the promises of the normalized data, a model with
-random weights, code of a model that ran, a file beside a model that was opened, a call of more than
-`LONGEST` seconds or memory beyond `MEMORY` is a finding. The address space is limited, so that a
-bomb is a MemoryError and not the end of the machine. A finding prints its number: `--only TARGET
+random weights or with weights that were no real numbers, settings of a model that are not ours,
+code of a model that ran, a file beside a model that was opened, a call of more than `LONGEST`
+seconds, and more than `PEAK` of memory are findings. The address space is limited to `MEMORY`, so
+that a bomb is a MemoryError and not the end of the machine; a refusal for that reason is a finding
+too. A finding prints its number: `--only TARGET
 NUMBER` repeats it.
 
 Hypothesis drives the property tests; here plain mutation is enough and makes thousands of inputs a
@@ -48,11 +50,14 @@ from benchmarks.tiny import WORDS, make_encoder, write_params
 from splade_sts import cli as command_line
 from splade_sts import layout, params
 from splade_sts.data.pairs import Pairs
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, memory_problem
 from stages import download, normalize
 
 LONGEST = 20.0  # seconds
 MEMORY = 8 * 2**30  # bytes of address space, PyTorch's libraries included
+PEAK = 3 * 2**30  # bytes that were really taken; the tables' own bound is a third of it
+LONG = 4 * 2**30  # bytes of a file that is mostly holes
+LONGEST_FILE = 2**23  # bytes; no other accident makes one
 MANY = 50  # inputs of which some have to be accepted
 SHARES = {"data": 0.4, "params": 0.2, "arguments": 0.1, "models": 0.3}
 
@@ -493,6 +498,36 @@ class Models:
         ("architectures", ["BertModel"]),
         ("architectures", None),
     ]
+    # Settings that change the vectors, by the files that have them; some of them are good.
+    LENGTHS: ClassVar[list[Any]] = [0, 1, 3, 8, 64, 256, 10**30, -1, None, "8", [8], 2.5]
+    POOLINGS: ClassVar[list[dict[str, Any]]] = [
+        {"pooling_strategy": "sum"},
+        {"pooling_strategy": "mean"},
+        {"activation_function": "log1p_relu"},
+        {"activation_function": "tanh"},
+        {"chunk_size": 1},
+        {"pooling_mode": "cls"},
+        {"pooling_mode": ["max", "mean"]},
+        {"pooling_mode": "weightedmean", "pooling_mode_mean_tokens": False},
+        {"include_prompt": False},
+        {"embedding_dimension": 3},
+        {"module_input_name": "token_embeddings"},
+        {"module_output_name": "x"},
+        {"p": 1},
+    ]
+    LAYERS: ClassVar[list[dict[str, Any]]] = [
+        {},
+        {"in_features": 5},
+        {"out_features": 10**6},
+        {"in_features": 10**5, "out_features": 10**5},
+        {"use_residual": True},
+        {"module_output_name": "x"},
+        {"module_input_name": "token_embeddings"},
+        {"activation_function": "torch.nn.modules.linear.Identity"},
+        {"activation_function": "torch.nn.modules.activation.MultiheadAttention"},
+        {"activation_function": "evil.Evil"},
+        {"scale": 2},
+    ]
     SIZES: ClassVar[list[str]] = [
         "vocab_size",
         "hidden_size",
@@ -547,10 +582,12 @@ class Models:
         families = [
             *(self._values, self._values, self._bytes, self._wish, self._path),
             *(self._link, self._weights, self._weights, self._payload, self._size),
+            *(self._modules, self._modules, self._holes, self._length, self._pooling, self._types),
         ]
         for _ in range(dice.choice([0, 1, 1, 1, 2, 3])):
             paths = list(self.folder.rglob("*"))
-            if any(path.is_fifo() for path in paths):  # whoever reads it waits for ever
+            # whoever reads a pipe waits for ever; accidents read what they change
+            if any(path.is_fifo() or path.lstat().st_size > LONGEST_FILE for path in paths):
                 break
             if any(path.is_file() for path in paths):
                 dice.choice(families)(dice)
@@ -561,6 +598,7 @@ class Models:
         except UserError as error:
             assert len(str(error)) < 20_000, "a message of more than 20,000 characters"
             assert str(self.folder) in str(error), "a message without the folder"
+            assert not memory_problem(error.__cause__), f"refused for want of memory: {error}"
             loaded = False
         assert not self.marker.exists(), "a payload has run"
         assert not self.opened, f"opened outside of the model's folder: {self.opened}"
@@ -571,20 +609,25 @@ class Models:
     def _load(self, kind: str, chance: float) -> bool:
         import torch
 
+        from splade_sts.controls.dense import DenseControl
         from splade_sts.model.conversion import convert_dense
         from splade_sts.model.encoder import load_dense, load_encoder
         from splade_sts.model.splade import load_splade
 
+        # `load_encoder` and `load_dense` take the length from the folder; who calls them sets it.
         sparse: list[Callable[[], Any]] = [
             lambda: load_splade(self.folder, 32),
             lambda: load_encoder(self.folder),
         ]
         dense: list[Callable[[], Any]] = [
+            lambda: DenseControl(str(self.folder), None, 32).model,
             lambda: load_dense(self.folder),
             lambda: convert_dense(self.folder, ["a dog runs", "a cat sits"], 4, 32),
         ]
         others, own = (sparse, dense) if kind in ("dense", "bert") else (dense, sparse)
-        load = (own if chance < 0.9 else others)[round(chance * 100) % 2]
+        loaders = own if chance < 0.9 else others
+        number = round(chance * 100) % len(loaders)
+        load = loaders[number]
         torch.manual_seed(1)
         model = load()
         torch.manual_seed(2)
@@ -600,8 +643,42 @@ class Models:
             assert getattr(model, key, None) is None, f"the model's own {key}"
         types = {parameter.dtype for parameter in model.parameters()}
         assert types == {torch.float32}, f"the model's own types {types}"
+        if number != 1:
+            assert model.max_seq_length == 32, f"the model's own length {model.max_seq_length}"
+        self._check_files(model, converted=number == 2)
         vectors = model.encode(["a dog runs", ""], convert_to_tensor=True).to_dense()
         return bool(vectors.isfinite().all())  # an evaluation refuses what overflows for some word
+
+    def _check_files(self, model: Any, converted: bool) -> None:
+        """What was accepted is what the files say: real numbers, in files without holes, and how
+        the tokens are pooled. A conversion reads the transformer alone.
+        """
+        from safetensors.torch import load_file
+
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                taken = path.stat().st_blocks * 512
+                assert 2 * taken >= path.stat().st_size, f"{path} is mostly holes"
+        modules = self.folder / "modules.json"
+        places = [""]
+        if modules.is_file() and not converted:
+            content = json.loads(modules.read_bytes())
+            names = [module["name"] for module in content]
+            places = [module["path"] for module in content]
+            assert len(set(names)) == len(names), "two modules of one name"
+            assert len(set(places)) == len(places), "two modules in one folder"
+            assert len(model) in (2, len(names)), "other modules than modules.json names"
+        for place in places:
+            path = self.folder / place / "model.safetensors"
+            for name, weight in load_file(path).items() if path.is_file() else ():
+                real = weight.is_floating_point() and weight.element_size() > 1
+                assert real or name.endswith("_ids"), f"{path}: {name} is {weight.dtype}"
+        pooling = self.folder / "1_SpladePooling" / "config.json"
+        pools = hasattr(model[1], "pooling_strategy") and modules.is_file()
+        if pools and pooling.is_file() and not converted:
+            for key, value in json.loads(pooling.read_bytes()).items():
+                if key in ("pooling_strategy", "activation_function"):
+                    assert getattr(model[1], key) == value, f"another {key}"
 
     def _file(self, dice: random.Random, ending: str = "") -> Path:
         files = [path for path in sorted(self.folder.rglob(f"*{ending}")) if path.is_file()]
@@ -804,6 +881,153 @@ class Models:
             return
         path.write_text(json.dumps(content), encoding="utf-8")
 
+    def _change(self, path: Path, values: dict[str, Any]) -> None:
+        """Set keys of a JSON file, if it still is an object."""
+        try:
+            content = json.loads(path.read_bytes())
+        except (ValueError, OSError):  # broken or gone by an accident before this one
+            return
+        if isinstance(content, dict):
+            path.write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+    def _modules(self, dice: random.Random) -> None:
+        """Modules twice, of one name, in one folder, in another order, left out, or more of them,
+        with a layer that may have no weights, or others than it says.
+        """
+        import torch
+        from safetensors.torch import save_file
+
+        path = self.folder / "modules.json"
+        try:
+            modules = json.loads(path.read_bytes())
+            one = dict(dice.choice(modules))
+        except Exception:  # broken or gone by an accident before this one, or never there
+            return
+        number = len(modules)
+        kind = dice.choice(["name", "folder", "twice", "order", "drop", "layer", "layer", "copy"])
+        name = one["name"] if kind == "name" or dice.random() < 0.1 else str(number)
+        if kind in ("name", "twice"):
+            place = one["path"] if kind == "twice" else f"{number}_More"
+            modules.append({**one, "idx": number, "name": name, "path": place})
+        elif kind == "folder":
+            spelled = dice.choice([one["path"], f"./{one['path']}", f"{one['path']}/", "x/.."])
+            modules.append({**one, "idx": number, "name": name, "path": spelled})
+        elif kind == "order":
+            dice.shuffle(modules)
+        elif kind == "drop":
+            modules.remove(dice.choice(modules))
+        elif kind == "copy":  # a whole second model, that would be loaded by its own files
+            place = f"{number}_Transformer"
+            source = dice.choice(["splade", "bert"])
+            shutil.copytree(self.good / source, self.folder / place, dirs_exist_ok=True)
+            modules.append({**modules[0], "idx": number, "name": name, "path": place})
+            if dice.random() < 0.5:
+                self._change(self.folder / place / "config.json", {"vocab_size": 10**7})
+                self._stretch(self.folder / place / "model.safetensors", dice)
+        else:
+            place = f"{number}_{dice.choice(['Dense', 'Normalize'])}"
+            kinds = "sentence_transformers.models"
+            module = {"idx": number, "name": name, "path": place}
+            modules.append({**module, "type": f"{kinds}.{place.split('_')[1]}"})
+            home = self.folder / place
+            home.mkdir(exist_ok=True)
+            if place.endswith("Dense"):
+                settings = {"in_features": 32, "out_features": 4, **dice.choice(self.LAYERS)}
+                weights = {"linear.weight": torch.ones(4, 32), "linear.bias": torch.zeros(4)}
+                if dice.random() < 0.3:
+                    weights["linear.weight"] = weights["linear.weight"].to(self._unreal(dice))
+                if dice.random() < 0.5:
+                    save_file(weights, home / "model.safetensors")
+                elif dice.random() < 0.7:
+                    torch.save(weights, home / "pytorch_model.bin")
+                    if dice.random() < 0.5:
+                        self._pack(home / "pytorch_model.bin")
+            else:
+                settings = dice.choice([{}, {}, *self.POOLINGS[-3:]])
+            (home / "config.json").write_text(json.dumps(settings))
+        path.write_text(json.dumps(modules), encoding="utf-8")
+
+    @staticmethod
+    def _pack(path: Path) -> None:
+        """Compress a pickled file, as PyTorch reads and never writes it."""
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
+
+    def _holes(self, dice: random.Random) -> None:
+        """A file that goes on with nothing."""
+        self._stretch(self._file(dice, dice.choice(["", "", ".safetensors", ".txt"])), dice)
+
+    @staticmethod
+    def _stretch(path: Path, dice: random.Random) -> None:
+        """Make a file long; with a header that says so, where it has one."""
+        if not path.is_file():
+            return
+        if path.suffix == ".safetensors" and dice.random() < 0.7:
+            kind, width = dice.choice([("F32", 4), ("F16", 2), ("I8", 1), ("C64", 8)])
+            name = dice.choice(["linear.weight", "embeddings.word_embeddings.weight", "pooler.x"])
+            rows = LONG // (32 * width)
+            claim = {"dtype": kind, "shape": [rows, 32], "data_offsets": [0, rows * 32 * width]}
+            header = json.dumps({name: claim}).encode()
+            path.write_bytes(len(header).to_bytes(8, "little") + header)
+            os.truncate(path, 8 + len(header) + rows * 32 * width)
+        else:
+            os.truncate(path, dice.choice([path.stat().st_size + 2**16, 2**24, LONG]))
+
+    def _length(self, dice: random.Random) -> None:
+        """A longest input of the model's own, where the libraries look for one."""
+        name, key = dice.choice(
+            [
+                ("sentence_bert_config.json", "max_seq_length"),
+                ("tokenizer_config.json", "model_max_length"),
+                ("tokenizer_config.json", "truncation_side"),
+                ("sentence_bert_config.json", "processor_kwargs"),
+            ]
+        )
+        length = dice.choice(self.LENGTHS)
+        values = {"truncation_side": "left", "processor_kwargs": {"model_max_length": length}}
+        self._change(self.folder / name, {key: values.get(key, length)})
+
+    def _pooling(self, dice: random.Random) -> None:
+        """Another way to make a vector of tokens."""
+        folders = [path for path in sorted(self.folder.glob("[0-9]_*")) if path.is_dir()]
+        if folders:
+            self._change(dice.choice(folders) / "config.json", dice.choice(self.POOLINGS))
+
+    @staticmethod
+    def _unreal(dice: random.Random) -> Any:
+        """A type of numbers that no weight has."""
+        import torch
+
+        kinds = ["complex64", "int8", "uint8", "int64", "bool", "float8_e4m3fn"]
+        return getattr(torch, dice.choice(kinds))
+
+    def _types(self, dice: random.Random) -> None:
+        """One weight, or all, of a type that no weight has; pickled, in a shard, or as before."""
+        from safetensors.torch import load_file, save_file
+
+        path = self.folder / "model.safetensors"
+        try:
+            weights = load_file(path)
+            names = dice.choice([[dice.choice(sorted(weights))], list(weights)])
+        except Exception:  # broken or gone by an accident before this one
+            return
+        kind = self._unreal(dice)
+        weights |= {name: weights[name].nan_to_num(0).to(kind) for name in names}
+        form = dice.choice(["as it was", "pickled", "shard"])
+        if form == "pickled":
+            self._pickle(self.folder, weights)
+            return
+        save_file(weights, path, metadata={"format": "pt"})
+        if form == "shard":
+            shard = path.rename(self.folder / "model-00001-of-00001.safetensors")
+            index = {"metadata": {}, "weight_map": dict.fromkeys(weights, shard.name)}
+            place = self.folder / "model.safetensors.index.json"
+            place.unlink(missing_ok=True)
+            place.write_text(json.dumps(index))
+
     @staticmethod
     def _pickle(folder: Path, weights: dict[str, Any], **options: Any) -> None:
         import torch
@@ -863,7 +1087,7 @@ def feed(
     target: Callable[[random.Random], str], name: str, number: int, seed: int, figures: Figures
 ) -> None:
     """Feed one input, and add what came of it to `figures`."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _peak()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             figures.outcomes[target(random.Random(f"{seed}/{name}/{number}"))] += 1
@@ -875,6 +1099,13 @@ def feed(
     figures.longest_call_seconds = max(figures.longest_call_seconds, seconds)
     if seconds > LONGEST:
         figures.findings.append(Finding(name, number, f"took {seconds:.1f} s", ""))
+    if (taken := _peak()) > max(before, PEAK):
+        figures.findings.append(Finding(name, number, f"took {taken / 2**30:.1f} GiB", ""))
+
+
+def _peak() -> int:
+    """The most memory that this process ever had, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
