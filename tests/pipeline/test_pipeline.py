@@ -248,13 +248,16 @@ def test_a_further_test_set(copy, pairs):
     reason="taking the network away needs unshare and root",
 )
 def test_the_same_bytes_without_any_network(copy):
-    """Every stage again, each in an interpreter of its own, in a network namespace without even a
+    """Stages again, each in an interpreter of its own, in a network namespace without even a
     loopback: the same metrics, and the same hashes of all outputs.
+
+    Not evaluate@base, which runs the code of evaluate@finetuned.
     """
     before = results(copy)
-    command = ["unshare", "-n", "python", "-m", "dvc", "repro", "--force"]
-    again = stages_run(run(command, copy, real=True).stdout)
-    assert sorted(again) == sorted(dvc(copy, "stage", "list", "--name-only").stdout.split())
+    stages = dvc(copy, "stage", "list", "--name-only").stdout.split()
+    stages.remove("evaluate@base")
+    command = ["unshare", "-n", "python", "-m", "dvc", "repro", "--force", "--single-item"]
+    assert stages_run(run([*command, *stages], copy, real=True).stdout) == stages
     assert results(copy) == before
 
 
