@@ -43,10 +43,11 @@ TRAIN = {
 }
 BEYOND = 1.15  # how far beyond the usual end of a stage a kill may come
 PATIENCE = 600.0
-# Files that DVC writes in place, so that killing it can leave them empty, by its message then. The
-# way out is that of docs/reliability.md; without dvc.lock, DVC takes finished stages from its run
-# cache.
+# What DVC writes in place, so that killing it can leave a file or a folder empty, by its message
+# then. The way out is that of docs/reliability.md; without dvc.lock, DVC takes finished stages from
+# its run cache.
 TORN = {
+    "join() argument must be str, bytes, or os.PathLike object": ".dvc/cache/runs",
     "Unable to read RWLock-file": ".dvc/tmp/rwlock",
     "'./dvc.lock' validation failed": "dvc.lock",
     "dvc.lock' is invalid": "dvc.lock",
@@ -186,11 +187,21 @@ def disturbed(
         if mine:
             continue
         if torn := [file for message, file in TORN.items() if message in output]:
-            (project / torn[0]).unlink()
-            campaign.seen[f"needed rm {torn[0]}"] += 1
+            mend(project / torn[0])
+            campaign.seen[f"needed {torn[0]} mended"] += 1
         else:
             last = kills[-1] if kills else "no kill"
             raise RuntimeError(f"after {last}, a run that was not killed failed:\n{output[-3000:]}")
+
+
+def mend(torn: Path) -> None:
+    """Remove a file that a killed DVC left, or the empty folders in a folder."""
+    if not torn.is_dir():
+        torn.unlink()
+        return
+    for path in sorted(torn.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def kill_some(
