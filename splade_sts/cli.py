@@ -1,5 +1,5 @@
-"""Command line: python -m splade_sts pareto | register | runs | score | seeds | sweep | sync | ui |
-verify.
+"""Command line: python -m splade_sts experiment | pareto | register | runs | score | seeds |
+sweep | sync | ui | verify.
 """
 
 import argparse
@@ -22,6 +22,33 @@ RUNS = "DVC experiments, or Git revisions with committed results"
 
 # Commands import what they need themselves: a mistake in the arguments is said at once, and `score`
 # waits for no MLflow.
+
+
+def experiment(arguments: argparse.Namespace) -> None:
+    """Run one DVC experiment in a fresh clone of a commit and push it, with its data: the work of a
+    machine that SLURM, Kubernetes or a shell loop has. Needs no project around it if --git-remote
+    is a URL and --commit has 40 digits.
+    """
+    from splade_sts.git import below_top, resolve
+    from splade_sts.runs.experiment import Place, Task, remote_url, run_experiment, workdir
+
+    commit, folder = arguments.commit, arguments.folder
+    try:
+        here = layout.project_root()
+        commit = resolve(here, commit) or commit
+        folder = below_top(here) if folder is None else folder
+    except UserError:  # it needs none
+        here = Path()
+    task = Task(
+        commit=commit,
+        name=arguments.name,
+        overrides=tuple(arguments.set_param),
+        git_remote=remote_url(here, arguments.git_remote),
+        folder=folder or "",
+        dvc_remote=arguments.dvc_remote,
+        cache=arguments.cache,
+    )
+    run_experiment(task, Place(workdir(arguments.workdir), arguments.patience, sys.stdout))
 
 
 def pareto(arguments: argparse.Namespace) -> None:
@@ -361,7 +388,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         return command
 
-    json, named, files = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    json, named, files, remotes = (argparse.ArgumentParser(add_help=False) for _ in range(4))
     json.add_argument("--json", action="store_true", help="print JSON")
     named.add_argument("run", nargs="+", help=RUNS)
     files.add_argument(
@@ -370,6 +397,40 @@ def parser() -> argparse.ArgumentParser:
         help="folder for pareto.md, pareto.json and pareto.png (pareto)",
     )
 
+    remotes.add_argument(
+        "--git-remote",
+        default="origin",
+        help="URL, or name of a Git remote, of the repository that has the commit (origin)",
+    )
+    remotes.add_argument("--dvc-remote", help="a DVC remote (the project's default remote)")
+    remotes.add_argument(
+        "--workdir",
+        help="folder of a machine for clones, a cache and checkpoints (in the user's cache)",
+    )
+    remotes.add_argument(
+        "--patience",
+        type=number_between(0, 86400),
+        default=300,
+        help="seconds to try again where a remote does not answer (300)",
+    )
+
+    command = add(experiment, remotes)
+    command.add_argument("--commit", required=True, help="what it starts from; not a branch")
+    command.add_argument("--name", required=True, help="its name")
+    command.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter, as for dvc exp run -S; may be given several times",
+    )
+    command.add_argument(
+        "--folder", help="of the project in the repository, where that is not its top folder"
+    )
+    command.add_argument(
+        "--cache", help="a DVC cache that all machines see, instead of a DVC remote"
+    )
     add(pareto, named, files, json)
     command = add(register)
     command.add_argument(

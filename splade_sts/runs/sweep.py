@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,29 +52,43 @@ def plan(root: Path, assignments: list[str]) -> list[Planned]:
             f"{root / layout.PARAMS} not found; it holds the parameters that a sweep changes"
         )
     file, found = str(layout.PARAMS), []
-    try:
-        for changes in get_hydra_sweeps({file: assignments}):
-            overrides = changes[file]
-            name = "-".join(_name(*override.split("=", 1)) for override in overrides)
-            found.append(Planned(name, overrides, public_params(_changed(root, overrides))))
-    except (DvcException, HydraException) as error:
-        raise UserError(
-            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of {file} with "
-            "their values, such as "
-            "train.regularizer_weight=1e-3,3e-3,1e-2"
-        ) from None
+    with _refused(assignments):
+        sweeps = list(get_hydra_sweeps({file: assignments}))
+    for changes in sweeps:
+        overrides = changes[file]
+        name = "-".join(_name(*override.split("=", 1)) for override in overrides)
+        found.append(Planned(name, overrides, overridden(root, overrides)))
     names = [planned.name for planned in found]
     if len(set(names)) < len(names):
         raise UserError(f"{' '.join(assignments)}: the same experiment twice: {', '.join(names)}")
     return found
 
 
-def _changed(root: Path, overrides: list[str]) -> params.Params:
-    """The parameters as `dvc exp run -S` changes them."""
+@contextmanager
+def _refused(assignments: list[str]) -> Iterator[None]:
+    """Say of what DVC refuses in the block which assignments they were."""
+    try:
+        yield
+    except (DvcException, HydraException) as error:
+        raise UserError(
+            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of "
+            f"{layout.PARAMS} with their values, such as "
+            "train.regularizer_weight=1e-3,3e-3,1e-2"
+        ) from None
+
+
+def overridden(root: Path, overrides: list[str]) -> dict[str, Any]:
+    """The parameters as `dvc exp run -S` changes them, as a record holds them.
+
+    Raises:
+        UserError: an override is none, or the schema refuses what it gives.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(root / layout.PARAMS, folder))
-        apply_overrides(copy, overrides)
-        return params.parse(YAML(typ="safe").load(copy.read_text(encoding="utf-8")))
+        with _refused(overrides):
+            apply_overrides(copy, overrides)
+        changed = YAML(typ="safe").load(copy.read_text(encoding="utf-8"))
+        return public_params(params.parse(changed))
 
 
 def _name(key: str, value: str) -> str:

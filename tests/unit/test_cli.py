@@ -66,7 +66,18 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     """Every command says what it does."""
     assert call(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
-    for name in ("pareto", "register", "runs", "score", "seeds", "sweep", "sync", "ui", "verify"):
+    for name in (
+        "experiment",
+        "pareto",
+        "register",
+        "runs",
+        "score",
+        "seeds",
+        "sweep",
+        "sync",
+        "ui",
+        "verify",
+    ):
         assert f"    {name} " in shown
 
 
