@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from splade_sts import layout, params
 from splade_sts.errors import UserError, without_commands
@@ -17,6 +17,7 @@ from splade_sts.process import run_command
 if TYPE_CHECKING:
     from splade_sts.runs.seeds import SeedSummary
     from splade_sts.runs.settings import Settings
+    from splade_sts.runs.sweep import Planned
 
 RUNS = "DVC experiments, or Git revisions with committed results"
 
@@ -220,12 +221,12 @@ def sweep(arguments: argparse.Namespace) -> None:
     """Run one DVC experiment for each value of a parameter (each combination, for several), then
     compare them as `pareto`.
     """
-    from splade_sts.runs.sweep import plan, run_sweep
+    from splade_sts.runs.sweep import plan
 
     root = layout.project_root()
     planned = plan(root, arguments.assignment)
-    jobs = arguments.jobs if arguments.queue else None
-    failed = run_sweep(root, planned, jobs, progress=sys.stderr if arguments.json else sys.stdout)
+    progress = sys.stderr if arguments.json else sys.stdout
+    failed = run_planned(root, planned, arguments, progress)
     done = [experiment.name for experiment in planned if experiment.name not in failed]
     if done:
         compare_runs(done, arguments.output, arguments.json)
@@ -234,6 +235,42 @@ def sweep(arguments: argparse.Namespace) -> None:
             f"{len(failed)} of {len(planned)} experiments failed: {', '.join(failed)}; their "
             "output is above"
         )
+
+
+def run_planned(
+    root: Path, planned: "list[Planned]", arguments: argparse.Namespace, progress: TextIO
+) -> list[str]:
+    """Run the experiments of `sweep` where the arguments say; the names of those that failed."""
+    from splade_sts.runs.sweep import missing, run_sweep
+
+    if arguments.ray and arguments.jobs:
+        raise UserError(
+            "--jobs is for this machine; on a cluster its cores and --cpus say how many run at once"
+        )
+    wanted = {one.name for one in missing(root, planned)}
+    for one in planned:
+        if one.name not in wanted:
+            print(f"{one.name} is there already", file=progress, flush=True)
+    if arguments.queue or not (arguments.ray or arguments.jobs):
+        jobs = (arguments.jobs or 1) if arguments.queue else None
+        return run_sweep(root, planned, jobs, progress)
+    from splade_sts.runs.spread import Cluster, Remotes, run_at_once, run_on_ray
+
+    if arguments.ray:
+        cluster = Cluster(arguments.ray, arguments.cpus, arguments.gpus)
+        remotes = Remotes(
+            arguments.git_remote, arguments.dvc_remote, arguments.workdir, arguments.patience
+        )
+        failed = run_on_ray(root, planned, cluster, remotes, progress)
+    else:
+        failed = run_at_once(root, planned, arguments.jobs, progress)
+    if done := sorted(wanted - set(failed)):  # their clones had no MLflow of ours
+        from splade_sts.tracking.sync import sync as sync_runs
+
+        experiment = params.load(root / layout.PARAMS).track
+        if experiment.enabled:
+            sync_runs(done, None, experiment.experiment)
+    return failed
 
 
 def sync(arguments: argparse.Namespace) -> None:
@@ -471,20 +508,37 @@ def parser() -> argparse.ArgumentParser:
         metavar="SET",
         help="a set to show beside validation (test); give it several times for several sets",
     )
-    command = add(sweep, files, json)
+    command = add(sweep, files, json, remotes)
     command.add_argument(
         "assignment",
         nargs="+",
         help="values of a parameter: train.regularizer_weight=1e-3,3e-3,1e-2",
     )
-    command.add_argument(
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
         "--queue", action="store_true", help="through DVC's queue instead of one after another"
+    )
+    how.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="on a Ray cluster: HOST:PORT, ray://HOST:PORT from outside, or auto",
     )
     command.add_argument(
         "--jobs",
         type=number_between(1, 1024),
+        help="experiments at a time on this machine, which share its cores",
+    )
+    command.add_argument(
+        "--cpus",
+        type=number_between(1, 1024),
         default=1,
-        help="with --queue, experiments at a time (1)",
+        help="with --ray, cores and threads of each experiment (1)",
+    )
+    command.add_argument(
+        "--gpus",
+        type=number_between(0, 1024),
+        default=0,
+        help="with --ray, GPUs of each experiment (0)",
     )
     command = add(sync)
     command.add_argument(

@@ -263,9 +263,9 @@ def _prepare(root: Path, clone: Path, task: Task, place: Place) -> None:
         file.write(f"/{Path(task.folder) / layout.CHECKPOINTS}\n")
 
 
-def dvc_setting(root: Path, name: str) -> str:
-    """A setting of DVC, of whatever level; empty where there is none."""
-    return _config(root, name).stdout.strip()
+def dvc_setting(root: Path, name: str, *level: str) -> str:
+    """A setting of DVC, of whatever level or of the one of an option; empty where there is none."""
+    return _config(root, *level, name).stdout.strip()
 
 
 def _set(root: Path, name: str, value: str) -> None:

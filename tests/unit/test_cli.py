@@ -152,6 +152,7 @@ def test_a_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch)
             ["sweep", "train.batch_size=0,1"],
             "params.yaml is not valid:\n  train.batch_size: found 0",
         ),
+        (["sweep", "train.seed=1,2", "--ray", "a:1", "--jobs", "2"], "--jobs is for this machine"),
         (["sync", "nowhere"], "no DVC experiment nowhere; there are none"),
     ],
 )
