@@ -3,6 +3,7 @@ of a Ray cluster.
 """
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -92,9 +93,10 @@ def run_on_ray(
     here = Place(workdir(remotes.workdir), remotes.patience, progress)
     if tasks:
         check_commit(url, tasks[0].commit)
-        work = [task for task in tasks if task.ref not in _handed_in(root, tasks, here)]
-        with _connected(ray, cluster, progress):
-            _work_through(ray, cluster, work, remotes, here)
+        there = _handed_in(root, tasks, here)
+        if work := [task for task in tasks if task.ref not in there]:
+            with _connected(ray, cluster, progress):
+                _work_through(ray, cluster, work, remotes, here)
         if there := _handed_in(root, tasks, here):
             here.patiently(lambda: _pull(root, url, remotes.dvc, there, progress))
     return [one.name for one in missing(root, planned)]
@@ -190,18 +192,21 @@ def _handed_in(root: Path, tasks: Sequence[Task], here: Place) -> list[str]:
 
 
 def _pull(root: Path, url: str, remote: str | None, refs: Sequence[str], progress: TextIO) -> None:
-    """Fetch experiments and their data.
+    """Fetch experiments and their data: the refs with Git's own client, as machines push them. What
+    DVC then pulls from this repository itself are the data.
 
     Raises:
         UserError: a remote does not answer or lacks something.
     """
-    options = ["-r", remote] if remote else []
-    command = [sys.executable, "-m", "dvc", "exp", "pull", *options, url, *refs]
+    git(root, "fetch", "--quiet", url, *(f"{ref}:{ref}" for ref in refs))
+    top, options = git(root, "rev-parse", "--show-toplevel"), ["-r", remote] if remote else []
+    command = [sys.executable, "-m", "dvc", "exp", "pull", *options, top, *refs]
     if subprocess.run(command, cwd=root, stdout=progress, stderr=progress).returncode:
         raise UserError("dvc exp pull failed; the output is above")
 
 
 def _ray() -> Any:
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would leave out what two machines both say
     try:
         import ray
     except ImportError:

@@ -14,7 +14,8 @@ import pytest
 from splade_sts.errors import UserError
 from splade_sts.runs.experiment import Place, Task, check_remote, remote_url, run_experiment
 from tests.support.commands import ROOT, run, splade_sts
-from tests.support.projects import commit
+from tests.support.mlflow_runs import runs
+from tests.support.projects import commit, copy_project
 from tests.support.tiny import PARAMS
 
 # Counts how often it ran, and fails for one seed.
@@ -32,7 +33,7 @@ stages:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
+def pushed(tmp_path: Path) -> Path:
     """A project with two stages that end at once, pushed to `tmp_path`/git, and a DVC remote."""
     folder, files = tmp_path / "project", {"log": tmp_path / "log", "listing": tmp_path / "listing"}
     (folder / ".dvc").mkdir(parents=True)
@@ -56,10 +57,10 @@ def set_remote(folder: Path, url: str) -> None:
     commit(folder, "a remote")
 
 
-def task_of(shared: Path, seed: int = 2) -> Task:
+def task_of(pushed: Path, seed: int = 2) -> Task:
     """The experiment of a seed at the current commit."""
-    head = run(["git", "rev-parse", "HEAD"], shared).stdout.strip()
-    return Task(head, f"seed-{seed}", (f"train.seed={seed}",), remote_url(shared, "origin"))
+    head = run(["git", "rev-parse", "HEAD"], pushed).stdout.strip()
+    return Task(head, f"seed-{seed}", (f"train.seed={seed}",), remote_url(pushed, "origin"))
 
 
 @pytest.fixture
@@ -86,14 +87,14 @@ def refs(tmp_path: Path) -> list[str]:
     return [line.split("/")[-1] for line in listed.stdout.split()]
 
 
-def test_an_experiment_is_handed_in(shared: Path, place: Place, tmp_path: Path) -> None:
+def test_an_experiment_is_handed_in(pushed: Path, place: Place, tmp_path: Path) -> None:
     """Once: its ref is on the Git remote, its data on DVC's, though the branch has moved on. Asked
     for again it is not run; nothing but a cache and checkpoints stays on the machine.
     """
-    task = task_of(shared)
-    (shared / "dvc.yaml").write_text("stages: {}\n")
-    commit(shared, "another pipeline")
-    run(["git", "push", "-q", "origin", "HEAD"], shared)
+    task = task_of(pushed)
+    (pushed / "dvc.yaml").write_text("stages: {}\n")
+    commit(pushed, "another pipeline")
+    run(["git", "push", "-q", "origin", "HEAD"], pushed)
     assert run_experiment(task, place)
     assert refs(tmp_path) == ["seed-2"]
     assert log(place) == ["once"]
@@ -111,9 +112,9 @@ def test_an_experiment_is_handed_in(shared: Path, place: Place, tmp_path: Path) 
     assert made in stored
 
 
-def test_a_failure_keeps_what_is_done(shared: Path, place: Place, tmp_path: Path) -> None:
+def test_a_failure_keeps_what_is_done(pushed: Path, place: Place, tmp_path: Path) -> None:
     """No experiment is there, but what ended before comes from the run cache on another machine."""
-    task = task_of(shared, seed=3)
+    task = task_of(pushed, seed=3)
     for workdir in ("work", "other"):
         with pytest.raises(UserError, match="experiment seed-3 failed; the output is above"):
             run_experiment(task, replace(place, workdir=tmp_path / workdir))
@@ -122,27 +123,27 @@ def test_a_failure_keeps_what_is_done(shared: Path, place: Place, tmp_path: Path
     assert "Stage 'count' is cached" in said(place)
 
 
-def test_data_go_first(shared: Path, place: Place, tmp_path: Path) -> None:
+def test_data_go_first(pushed: Path, place: Place, tmp_path: Path) -> None:
     """Where the data cannot be stored, Git has no experiment that looks complete."""
-    set_remote(shared, "/proc/nowhere")
-    run(["git", "push", "-q", "origin", "HEAD"], shared)
+    set_remote(pushed, "/proc/nowhere")
+    run(["git", "push", "-q", "origin", "HEAD"], pushed)
     with pytest.raises(UserError, match="dvc push failed"):
-        run_experiment(task_of(shared), place)
+        run_experiment(task_of(pushed), place)
     assert refs(tmp_path) == []
 
 
-def test_a_shared_cache(shared: Path, place: Place, tmp_path: Path) -> None:
+def test_a_shared_cache(pushed: Path, place: Place, tmp_path: Path) -> None:
     """A cache that all machines see needs no DVC remote, and nothing is copied to one."""
-    task = replace(task_of(shared), cache=str(tmp_path / "cache"))
+    task = replace(task_of(pushed), cache=str(tmp_path / "cache"))
     assert run_experiment(task, place)
     assert not (tmp_path / "store").exists()
     assert list((tmp_path / "cache" / "files").rglob("*"))
     assert refs(tmp_path) == ["seed-2"]
 
 
-def test_a_git_remote_that_is_away(shared: Path, place: Place, tmp_path: Path) -> None:
+def test_a_git_remote_that_is_away(pushed: Path, place: Place, tmp_path: Path) -> None:
     """It is waited for; with no patience left, it is a message."""
-    task = task_of(shared)
+    task = task_of(pushed)
     (tmp_path / "git").rename(tmp_path / "away")
     with pytest.raises(UserError, match="does not appear to be a git repository"):
         run_experiment(task, place)
@@ -159,9 +160,9 @@ def test_a_git_remote_that_is_away(shared: Path, place: Place, tmp_path: Path) -
     assert refs(tmp_path) == ["seed-2"]
 
 
-def test_the_same_name_with_other_parameters(shared: Path, place: Place) -> None:
+def test_the_same_name_with_other_parameters(pushed: Path, place: Place) -> None:
     """Is not taken for the experiment that was asked for."""
-    task = task_of(shared)
+    task = task_of(pushed)
     run_experiment(task, place)
     other = replace(task, overrides=("train.seed=5",))
     with pytest.raises(UserError, match="has an experiment seed-2 of this commit with other"):
@@ -169,17 +170,17 @@ def test_the_same_name_with_other_parameters(shared: Path, place: Place) -> None
 
 
 def test_somebody_else_was_faster(
-    shared: Path, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pushed: Path, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two machines that ran the same at once, the first one's experiment stays."""
-    task = task_of(shared)
+    task = task_of(pushed)
     run_experiment(task, place)
     before = run(["git", "rev-parse", task.ref], tmp_path / "git").stdout
     monkeypatch.setattr("splade_sts.runs.experiment.handed_in", lambda *_: False)
     time.sleep(1.1)  # so that the second commit is another one
     assert run_experiment(task, replace(place, workdir=tmp_path / "other"))
     assert run(["git", "rev-parse", task.ref], tmp_path / "git").stdout == before
-    assert "has diverged" in said(place)
+    assert "another machine has handed in seed-2 meanwhile" in said(place)
 
 
 @pytest.mark.parametrize(
@@ -194,15 +195,15 @@ def test_somebody_else_was_faster(
     ],
 )
 def test_what_is_refused(
-    shared: Path, place: Place, changes: dict[str, object], message: str
+    pushed: Path, place: Place, changes: dict[str, object], message: str
 ) -> None:
     """Before anything runs."""
     with pytest.raises(UserError, match=message):
-        run_experiment(replace(task_of(shared), **changes), place)
+        run_experiment(replace(task_of(pushed), **changes), place)
     assert not (place.workdir.parent / "log").exists()
 
 
-def test_remotes_that_are_no_use_elsewhere(shared: Path, tmp_path: Path) -> None:
+def test_remotes_that_are_no_use_elsewhere(pushed: Path, tmp_path: Path) -> None:
     """Folders that a clone would not find."""
     with pytest.raises(UserError, match="no default DVC remote"):
         check_remote("", "")
@@ -211,11 +212,11 @@ def test_remotes_that_are_no_use_elsewhere(shared: Path, tmp_path: Path) -> None
         check_remote("a", relative)
     for url in ("/data/store", "s3://bucket/store", "ssh://me@host/store"):
         check_remote("a", relative.replace("../../store", url))
-    run(["git", "remote", "add", "near", "../git"], shared)
-    assert remote_url(shared, "near") == str(tmp_path / "git")
-    assert remote_url(shared, "me@host:git") == "me@host:git"
+    run(["git", "remote", "add", "near", "../git"], pushed)
+    assert remote_url(pushed, "near") == str(tmp_path / "git")
+    assert remote_url(pushed, "me@host:git") == "me@host:git"
     with pytest.raises(UserError, match="no Git remote far: git remote add far URL"):
-        remote_url(shared, "far")
+        remote_url(pushed, "far")
 
 
 def test_secrets_are_not_printed() -> None:
@@ -225,9 +226,9 @@ def test_secrets_are_not_printed() -> None:
     assert "secret" not in place.progress.getvalue()
 
 
-def test_the_command(shared: Path, tmp_path: Path) -> None:
+def test_the_command(pushed: Path, tmp_path: Path) -> None:
     """By itself, outside of every project; a failure is one message and a status of its own."""
-    task = task_of(shared, 3)
+    task = task_of(pushed, 3)
     options = ("--git-remote", str(tmp_path / "git"), "--workdir", str(tmp_path / "work"))
     options += ("--commit", task.commit, "--patience", "0")
     ours = {"PYTHONPATH": str(ROOT)}
@@ -239,3 +240,33 @@ def test_the_command(shared: Path, tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "error: experiment t failed; the output is above" in failed.stderr
     assert refs(tmp_path) == ["s"]
+
+
+def trees(folder: Path) -> set[str]:
+    """The files of each experiment in a project, as Git sums them up, with its name."""
+    form = "--format=%(tree) %(refname:lstrip=4)"
+    return set(run(["git", "for-each-ref", form, "refs/exps/*/*/*"], folder).stdout.splitlines())
+
+
+def test_several_at_a_time(project: Path, tmp_path: Path) -> None:
+    """On one machine: the same experiments as one after another, in MLflow too; what fails is
+    named, and what is there is not run again.
+    """
+    here, there = (copy_project(project, tmp_path / name) for name in ("here", "there"))
+    sweep = ("sweep", "compare.changed_pairs=3,4")
+    splade_sts(here, *sweep, check=True)
+    (there / "params.yaml").open("a").write("# changed\n")
+    refused = splade_sts(there, *sweep, "--jobs", "2")
+    assert "not committed, so the experiments would run without it" in refused.stderr
+    run(["git", "checkout", "-q", "params.yaml"], there)
+    done = splade_sts(there, *sweep, "--jobs", "2", check=True)
+    assert done.stdout.count(" runs; its output goes to ") == 2
+    assert trees(here) == trees(there)
+    names = {one.info.run_name for one in runs(there)}
+    assert {"changed_pairs-3", "changed_pairs-4"} <= names
+    again = splade_sts(there, "sweep", "compare.changed_pairs=4,0", "--jobs", "2")
+    assert "compare.changed_pairs: found 0" in again.stderr
+    again = splade_sts(there, *sweep, "data.path=data/nowhere", "--jobs", "2")
+    assert again.returncode == 1
+    assert "2 of 2 experiments failed" in again.stderr
+    assert "data/nowhere" in again.stdout
