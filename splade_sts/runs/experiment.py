@@ -192,21 +192,34 @@ def _clone(task: Task, place: Place, home: Path) -> Iterator[Path]:
         git(clone, "init", "--quiet")
         git(clone, "remote", "add", ORIGIN, task.git_remote)
         place.say(f"$ git fetch {task.git_remote} {task.commit}")
-        # the commit beside the branches: it may have left them
-        place.patiently(
-            lambda: git(
-                clone,
-                "fetch",
-                "--quiet",
-                ORIGIN,
-                task.commit,
-                "+refs/heads/*:refs/remotes/origin/*",
-            )
-        )
+        place.patiently(lambda: fetch_commit(clone, task.git_remote, task.commit))
         git(clone, "checkout", "--quiet", "--detach", task.commit)
         yield clone
     finally:
         shutil.rmtree(clone, ignore_errors=True)
+
+
+def fetch_commit(repository: Path, url: str, commit: str) -> None:
+    """Fetch the branches of a Git remote and a commit, which the branches may have left.
+
+    Any experiment that started from the commit holds it, too. Some servers give it also when
+    nothing does.
+
+    Raises:
+        UserError: the remote does not answer, or does not give the commit.
+    """
+    held = f"+refs/exps/{commit[:2]}/{commit[2:]}/*:refs/held/*"  # private: dvc
+    git(repository, "fetch", "--quiet", url, "+refs/heads/*:refs/remotes/origin/*", held)
+    if not holds(repository, commit):
+        git(repository, "fetch", "--quiet", url, commit)
+
+
+def holds(repository: Path, commit: str) -> bool:
+    """Whether any ref of a repository holds a commit."""
+    try:
+        return bool(git(repository, "for-each-ref", "--count=1", "--contains", commit))
+    except UserError:  # it is not even there
+        return False
 
 
 def handed_in(root: Path, task: Task, place: Place) -> bool:

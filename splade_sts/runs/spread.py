@@ -25,6 +25,7 @@ from splade_sts.runs.experiment import (
     Task,
     check_remote,
     dvc_setting,
+    fetch_commit,
     remote_url,
     run_experiment,
     workdir,
@@ -167,16 +168,16 @@ def check_committed(root: Path) -> None:
 
 
 def check_commit(url: str, commit: str) -> None:
-    """Check that a Git remote has a commit, by asking for it alone.
+    """Check that machines will get a commit from a Git remote, in a repository without it.
 
     Raises:
-        UserError: it has not, or it does not answer.
+        UserError: they will not, or the remote does not answer.
     """
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder)
         git(empty, "init", "--quiet", "--bare")
         try:
-            git(empty, "fetch", "--quiet", "--depth", "1", "--filter", "blob:none", url, commit)
+            fetch_commit(empty, url, commit)
         except UserError as error:
             raise UserError(
                 f"{without_secrets(url)} does not answer, or does not have the commit {commit}: "
