@@ -45,6 +45,8 @@ RECORD = Path("metrics/record.json")
 
 # Below the project's root, outside of what DVC and Git hold.
 CHECKPOINTS, STAGE_LOCK = Path("checkpoints"), Path(".dvc/tmp/stage.lock")
+# Clones, logs and checkpoints of experiments that run at once on this machine.
+SWEEP = Path(".dvc/tmp/sweep")
 MLFLOW_DATABASE, MLFLOW_ARTIFACTS, MLFLOW_NOTES = (
     Path("mlflow.db"),
     Path("mlartifacts"),

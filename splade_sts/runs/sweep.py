@@ -1,10 +1,13 @@
 """One DVC experiment for each value of a parameter, or each combination of values of several."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,29 +53,43 @@ def plan(root: Path, assignments: list[str]) -> list[Planned]:
             f"{root / layout.PARAMS} not found; it holds the parameters that a sweep changes"
         )
     file, found = str(layout.PARAMS), []
-    try:
-        for changes in get_hydra_sweeps({file: assignments}):
-            overrides = changes[file]
-            name = "-".join(_name(*override.split("=", 1)) for override in overrides)
-            found.append(Planned(name, overrides, public_params(_changed(root, overrides))))
-    except (DvcException, HydraException) as error:
-        raise UserError(
-            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of {file} with "
-            "their values, such as "
-            "train.regularizer_weight=1e-3,3e-3,1e-2"
-        ) from None
+    with _refused(assignments):
+        sweeps = list(get_hydra_sweeps({file: assignments}))
+    for changes in sweeps:
+        overrides = changes[file]
+        name = "-".join(_name(*override.split("=", 1)) for override in overrides)
+        found.append(Planned(name, overrides, overridden(root, overrides)))
     names = [planned.name for planned in found]
     if len(set(names)) < len(names):
         raise UserError(f"{' '.join(assignments)}: the same experiment twice: {', '.join(names)}")
     return found
 
 
-def _changed(root: Path, overrides: list[str]) -> params.Params:
-    """The parameters as `dvc exp run -S` changes them."""
+@contextmanager
+def _refused(assignments: list[str]) -> Iterator[None]:
+    """Say of what DVC refuses in the block which assignments they were."""
+    try:
+        yield
+    except (DvcException, HydraException) as error:
+        raise UserError(
+            f"{' '.join(assignments)}: {error.__cause__ or error}\nexpected keys of "
+            f"{layout.PARAMS} with their values, such as "
+            "train.regularizer_weight=1e-3,3e-3,1e-2"
+        ) from None
+
+
+def overridden(root: Path, overrides: list[str]) -> dict[str, Any]:
+    """The parameters as `dvc exp run -S` changes them, as a record holds them.
+
+    Raises:
+        UserError: an override is none, or the schema refuses what it gives.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(root / layout.PARAMS, folder))
-        apply_overrides(copy, overrides)
-        return params.parse(YAML(typ="safe").load(copy.read_text(encoding="utf-8")))
+        with _refused(overrides):
+            apply_overrides(copy, overrides)
+        changed = YAML(typ="safe").load(copy.read_text(encoding="utf-8"))
+        return public_params(params.parse(changed))
 
 
 def _name(key: str, value: str) -> str:
@@ -80,7 +97,30 @@ def _name(key: str, value: str) -> str:
     return f"{key.rsplit('.', 1)[-1]}-{re.sub(r'[^0-9A-Za-z_.-]+', '_', value)}".rstrip(".")
 
 
-def run_sweep(root: Path, planned: list[Planned], jobs: int | None, progress: TextIO) -> list[str]:
+def missing(root: Path, planned: Sequence[Planned]) -> list[Planned]:
+    """Those of the experiments that are not there yet.
+
+    Raises:
+        UserError: an experiment of that name is there, but of other parameters or another commit.
+    """
+    head = git(root, "rev-parse", "HEAD")
+    known, found = experiments(root), []
+    for one in planned:
+        if one.name not in known:
+            found.append(one)
+        elif known[one.name].baseline != head or read_run(root, one.name).params != one.params:
+            raise UserError(
+                f"an experiment {one.name} is there already, of another commit or with other "
+                "parameters; "
+                f"`dvc exp remove {one.name}` removes it, `dvc exp rename` keeps it under another "
+                "name"
+            )
+    return found
+
+
+def run_sweep(
+    root: Path, planned: Sequence[Planned], jobs: int | None, progress: TextIO
+) -> list[str]:
     """Run those of the experiments that are not there yet, and go on where one fails.
 
     Args:
@@ -95,33 +135,36 @@ def run_sweep(root: Path, planned: list[Planned], jobs: int | None, progress: Te
             says why.
 
     Raises:
-        UserError: an experiment of that name is there, but of other parameters or another commit.
+        UserError: as `missing`.
     """
-    head = git(root, "rev-parse", "HEAD")
-    known, missing = experiments(root), []
-    for one in planned:
-        if one.name not in known:
-            missing.append(one)
-        elif known[one.name].baseline != head or read_run(root, one.name).params != one.params:
-            raise UserError(
-                f"an experiment {one.name} is there already, of another commit or with other "
-                "parameters; "
-                f"`dvc exp remove {one.name}` removes it, `dvc exp rename` keeps it under another "
-                "name"
-            )
-        else:
-            print(f"{one.name} is there already", file=progress, flush=True)
+    wanted = missing(root, planned)
     where = ["--temp"] if jobs is None else ["--queue"]
-    for one in missing:
+    for one in wanted:
         changes = [argument for override in one.overrides for argument in ("-S", override)]
         _dvc(root, progress, "exp", "run", *where, "-n", one.name, *changes)
-    if jobs is not None and missing:
-        _dvc(root, progress, "exp", "run", "--run-all", "-j", str(jobs))
+    if jobs is not None and wanted:
+        shares = share_of_cores(jobs)
+        _dvc(root, progress, "exp", "run", "--run-all", "-j", str(jobs), **shares)
     known = experiments(root)
     return [one.name for one in planned if one.name not in known]
 
 
-def _dvc(root: Path, progress: TextIO, *arguments: str) -> None:
+def share_of_cores(jobs: int) -> dict[str, str]:
+    """Environment variables by which `jobs` pipelines at once share the cores, where the user has
+    not set them.
+
+    Threads of OpenMP that wait for each other keep a core busy unless told to be passive: where
+    `train.threads` asks for more than its share, others would wait for nothing.
+    """
+    if jobs == 1:
+        return {}
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    shares = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: value for name, value in shares.items() if name not in os.environ}
+
+
+def _dvc(root: Path, progress: TextIO, *arguments: str, **environment: str) -> None:
     """Run DVC; what failed is seen by what is missing afterwards."""
     print(f"$ dvc {' '.join(arguments)}", file=progress, flush=True)
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, stdout=progress)
+    command, whole = [sys.executable, "-m", "dvc", *arguments], {**os.environ, **environment}
+    subprocess.run(command, cwd=root, stdout=progress, env=whole)

@@ -69,7 +69,18 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     """Every command says what it does."""
     assert call(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
-    for name in ("pareto", "register", "runs", "score", "seeds", "sweep", "sync", "ui", "verify"):
+    for name in (
+        "experiment",
+        "pareto",
+        "register",
+        "runs",
+        "score",
+        "seeds",
+        "sweep",
+        "sync",
+        "ui",
+        "verify",
+    ):
         assert f"    {name} " in shown
 
 
@@ -178,6 +189,7 @@ def test_a_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch)
             ["sweep", "train.batch_size=0,1"],
             "params.yaml is not valid:\n  train.batch_size: found 0",
         ),
+        (["sweep", "train.seed=1,2", "--ray", "a:1", "--jobs", "2"], "--jobs is for this machine"),
         (["sync", "nowhere"], "no DVC experiment nowhere; there are none"),
     ],
 )

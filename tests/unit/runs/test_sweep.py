@@ -6,7 +6,7 @@ import pytest
 
 from splade_sts.errors import UserError
 from splade_sts.runs import sweep
-from splade_sts.runs.sweep import Planned, plan, run_sweep
+from splade_sts.runs.sweep import Planned, plan, run_sweep, share_of_cores
 from tests.support.commands import run
 from tests.support.tiny import PARAMS
 
@@ -63,19 +63,29 @@ def test_what_is_there_is_not_run_again(repository: Path, monkeypatch: pytest.Mo
     fails is named.
     """
     commands: list[tuple[str, ...]] = []
-    monkeypatch.setattr(
-        sweep, "_dvc", lambda root, progress, *arguments: commands.append(arguments)
-    )
+
+    def dvc(root: Path, progress: object, *arguments: str, **shares: str) -> None:
+        commands.append(arguments)
+        environments.append(shares)
+
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(sweep, "_dvc", dvc)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
     head = run(["git", "rev-parse", "HEAD"], repository).stdout.strip()
     run(["git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/seed-42", head], repository)
     kept, new = plan(repository, ["train.seed=42,43"])
     progress = io.StringIO()
     assert run_sweep(repository, [kept, new], None, progress) == ["seed-43"]
-    assert progress.getvalue() == "seed-42 is there already\n"
     assert commands == [("exp", "run", "--temp", "-n", "seed-43", "-S", "train.seed=43")]
     commands.clear()
     assert run_sweep(repository, [kept, new], 2, progress) == ["seed-43"]
     assert [command[2] for command in commands] == ["--queue", "--run-all"]
+    assert environments[-1] == {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "PASSIVE"}
+    assert share_of_cores(7)["OMP_NUM_THREADS"] == "1"
+    assert share_of_cores(1) == {}
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert "OMP_NUM_THREADS" not in share_of_cores(2), "the user has said it"
     other = Planned("seed-42", kept.overrides, {**kept.params, "train.epochs": 2.0})
     with pytest.raises(UserError, match="dvc exp remove seed-42"):
         run_sweep(repository, [other], None, progress)
