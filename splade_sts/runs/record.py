@@ -150,7 +150,11 @@ def collect(files: RunFiles | None = None, cached: Sequence[Path] = CACHED) -> R
         details=_details(comparison, training, without=metrics),
         training=tuple(read_curve(curves[0].decode("utf-8"), TrainingPoint)),
         validation=tuple(read_curve(curves[1].decode("utf-8"), ValidationPoint)),
-        tags={name: str(training[name]) for name in ("precision", "processes") if name in training}
+        tags={
+            name: str(training[name])
+            for name in ("precision", "processes", "threads")
+            if name in training
+        }
         | {
             f"{OUTPUT_TAG}{path}": md5
             for path, md5 in hashes.items()

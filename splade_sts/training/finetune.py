@@ -60,6 +60,7 @@ class TrainingResult:
         training_curve, validation_curve: all points of the training, in order.
         precision: what it computed in.
         processes: how many trained together.
+        threads: of each of them.
         steps: steps taken.
         best_step: the step of the best validation.
         validation: the metrics of that validation.
@@ -71,6 +72,7 @@ class TrainingResult:
     validation_curve: list[ValidationPoint]
     precision: Precision
     processes: int
+    threads: int
     steps: int
     best_step: int
     validation: Metrics
@@ -81,6 +83,7 @@ class TrainingResult:
         return {
             "precision": self.precision,
             "processes": self.processes,
+            "threads": self.threads,
             "steps": self.steps,
             "best_step": self.best_step,
             "validation": asdict(self.validation),
@@ -152,6 +155,7 @@ def finetune(
         trainer.validation_curve,
         MIXED_PRECISIONS[trainer.accelerator.mixed_precision],  # what was done, not what was asked
         processes.count,
+        torch.get_num_threads(),
         trainer.state.global_step,
         best_step,
         metrics,

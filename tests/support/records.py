@@ -106,7 +106,7 @@ def write_run(folder: Path, **changes: Any) -> None:
         "base": asdict(base),
         "finetuned": asdict(finetuned),
         "comparison": compared.content(),
-        "train": {"precision": "fp32", "processes": 2, "steps": 4, "best_step": 4},
+        "train": {"precision": "fp32", "processes": 2, "threads": 3, "steps": 4, "best_step": 4},
     }
     for name, content in headlines.items():
         write_json(folder / layout.metrics(name), content)

@@ -53,6 +53,7 @@ def test_what_a_record_holds(run_folder: Path) -> None:
     assert record.points == (*TRAINING, *VALIDATION)
     assert record.tags["precision"] == "fp32"
     assert record.tags["processes"] == "2"
+    assert record.tags["threads"] == "3"
     assert record.tags["dvc.md5.models/finetuned"] == FOLDER_MD5
     assert not [name for name in record.tags if "reports" in name or "evidence" in name]
     assert [(data.name, data.rows) for data in record.datasets] == [

@@ -34,6 +34,7 @@ def test_training_with_every_loss(tiny_splade, pairs, tmp_path, loss):
     assert found.evidence() == {
         "precision": "fp32",
         "processes": 1,
+        "threads": torch.get_num_threads(),
         "steps": 12,
         "best_step": best.step,
         "validation": validation,
