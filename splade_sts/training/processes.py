@@ -21,6 +21,9 @@ RENDEZVOUS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # How long one process waits for the others: the first one may validate, write to a slow disk or
 # wait for the checkpoints of an earlier run. One that ends is noticed at once, by its connections.
 PATIENCE = timedelta(days=7)
+# How long torchrun may take to answer the processes that it has started. It listens before it
+# starts them: one that does not answer has ended.
+ANSWER = timedelta(minutes=1)
 # What gloo says when another process has ended.
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed")
 
@@ -94,8 +97,15 @@ def joined(launcher: str) -> Iterator[Processes]:
         _take_gpu(int(os.environ["LOCAL_RANK"]))
     # accelerate takes another number of threads where this is not set
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    store = _meet(processes, launcher)
     try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            store=store,
+            rank=processes.rank,
+            world_size=processes.count,
+            timeout=PATIENCE,
+        )
         with warnings.catch_warnings():  # accelerate's call of DistributedDataParallel
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             yield processes
@@ -108,6 +118,25 @@ def joined(launcher: str) -> Iterator[Processes]:
             ) from error
         raise
     dist.destroy_process_group()
+
+
+def _meet(processes: Processes, launcher: str) -> dist.Store:
+    """Where the processes find each other: at torchrun, or at the first of them, which may be
+    waiting for an earlier run.
+
+    Raises:
+        UserError: torchrun, which has started this process, has ended.
+    """
+    at_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    try:
+        store, _, _ = next(dist.rendezvous("env://", timeout=ANSWER if at_torchrun else PATIENCE))
+    except dist.DistError as error:
+        raise UserError(
+            f"what started process {processes.rank} of {processes.count} ({launcher}) has ended. "
+            "Run again: training goes on from the last checkpoint"
+        ) from error
+    store.set_timeout(PATIENCE)
+    return store
 
 
 def _take_gpu(number: int) -> None:

@@ -26,10 +26,11 @@ from splade_sts.training.processes import (
     Processes,
     check_alike,
     current,
+    joined,
     launched,
     wait_for_all,
 )
-from tests.support.processes import in_processes, rendezvous
+from tests.support.processes import free_port, in_processes, rendezvous
 from tests.support.tiny import make_pairs, train_params
 from tests.support.trainings import killed_in_step
 
@@ -253,6 +254,17 @@ def test_one_that_ends(monkeypatch):
     assert str(second) == "the disk is full"
     assert isinstance(first, UserError)
     assert "process 0 of 2 cannot go on" in str(first)
+
+
+def test_torchrun_that_has_ended(monkeypatch):
+    """A process that it has started, and that comes too late, does not wait for it."""
+    for name, value in rendezvous(0, 2, free_port()).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setattr("splade_sts.training.processes.ANSWER", timedelta(seconds=1))
+    message = r"started process 0 of 2 \(torchrun\) has ended"
+    with pytest.raises(UserError, match=message), joined("torchrun"):
+        pytest.fail("joined nobody")
 
 
 def test_processes_that_differ():
