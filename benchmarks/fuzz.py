@@ -482,6 +482,8 @@ class Models:
         ("vocab_file", "../elsewhere/vocab.txt"),
         ("fast_tokenizer_files", ["../elsewhere/tokenizer.4.0.json"]),
         ("attn_implementation", "somebody/kernel"),
+        ("_attn_implementation", "flex_attention"),
+        ("model_kwargs", {"attn_implementation": "flash_attention_2"}),
         ("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
         ("fusion_config", {"x": True}),
         ("dtype", "float16"),
@@ -642,6 +644,8 @@ class Models:
         assert model.default_prompt_name is None, "the model's own default prompt"
         for key in ("max_active_dims", "truncate_dim"):
             assert getattr(model, key, None) is None, f"the model's own {key}"
+        attention = model[0].auto_model.config._attn_implementation
+        assert attention in ("eager", "sdpa"), f"the model's own attention {attention}"
         types = {parameter.dtype for parameter in model.parameters()}
         assert types == {torch.float32}, f"the model's own types {types}"
         if number != 1:
