@@ -1,6 +1,5 @@
 """What people see of quality against cost: tables, JSON and a picture."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from splade_sts.runs.pareto import (
     SplitPoint,
 )
 from splade_sts.runs.record import not_in_cache
-from splade_sts.text import markdown_table, one_line, paragraph, terminal_table
+from splade_sts.text import markdown_table, one_line, paragraph, printed_json, terminal_table
 
 THEME = THEMES["light"]
 FRONT_COLOR = "#8c959f"
@@ -198,7 +197,7 @@ def as_json(found: Points) -> str:
     """`{varied, points: [{name, run, model, params, splits: {split: {…}}, efficient_by}],
     references, fronts: [{cost, points, steps}], gaps, confidence}`.
     """
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    return printed_json(asdict(found))
 
 
 @dataclass(frozen=True)

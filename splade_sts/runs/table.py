@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from splade_sts.runs.experiments import experiments
 from splade_sts.runs.naming import assignments, label, usual_values
 from splade_sts.runs.record import COMPARISON, FREE_PARAMS, Record, collect
 from splade_sts.runs.source import RunFiles
-from splade_sts.text import paragraph, terminal_table
+from splade_sts.text import paragraph, printed_json, terminal_table
 
 MOST_COMMITS = 20
 HOW_TO_READ = (
@@ -206,7 +205,7 @@ def _notes(found: Table, usual: dict[str, Any], dense: set[float | None]) -> lis
 
 def as_json(found: Table) -> str:
     """`[{run, differs: {parameter: value}, test_spearman, ...}]`."""
-    return json.dumps([asdict(row) for row in found.rows], indent=2, ensure_ascii=False)
+    return printed_json([asdict(row) for row in found.rows])
 
 
 def as_csv(found: Table) -> str:

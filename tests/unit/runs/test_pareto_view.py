@@ -10,6 +10,7 @@ from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.runs.pareto import Gain, Points, points
 from splade_sts.runs.pareto_view import as_json, as_markdown, as_text, draw, picture, series, write
 from splade_sts.runs.record import Record
+from tests.support.commands import printed
 from tests.support.records import changed
 
 WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
@@ -108,6 +109,7 @@ def test_the_dense_control(record: Record) -> None:
     assert drawn(found).count("dense encoder 0.8123") == 2
     assert "dense" not in "".join(drawn(without))
     (reference,) = json.loads(as_json(found))["references"]
+    assert json.loads(printed(as_json(replace(found, varied=("über",)))))["varied"] == ["über"]
     assert reference["splits"]["validation"]["spearman"] == 0.8123
 
 

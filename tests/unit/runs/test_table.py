@@ -11,7 +11,7 @@ import pytest
 
 from splade_sts.errors import UserError
 from splade_sts.runs.table import Table, as_csv, as_json, as_text, table
-from tests.support.commands import run
+from tests.support.commands import printed, run
 from tests.support.projects import commit, set_params
 
 
@@ -89,6 +89,8 @@ def test_the_dense_encoder(repository: Path) -> None:
     assert found.rows[0].dense == 0.8203
     assert "0.8203" in as_text(found)
     assert json.loads(as_json(found))[0]["dense"] == 0.8203
+    other = replace(found, rows=(replace(found.rows[0], run="über"),))
+    assert json.loads(printed(as_json(other)))[0]["run"] == "über"
 
 
 def test_verdict_is_that_of_the_interval(repository: Path) -> None:
