@@ -8,11 +8,10 @@ normalize, params.yaml to its reader, model folders to the loaders, arguments to
 Allowed are a good result and a `UserError` (for arguments also argparse's own refusal); any other
 exception, a partial output, a result that breaks the promises of the normalized data, a model with
 random weights or with weights that were no real numbers, settings of a model that are not ours,
-code of a model that ran, a file beside a model that was opened, a call of more than `LONGEST`
-seconds, and more than `PEAK` of memory are findings. The address space is limited to `MEMORY`, so
-that a bomb is a MemoryError and not the end of the machine; a refusal for that reason is a finding
-too. A finding prints its number: `--only TARGET
-NUMBER` repeats it.
+vectors that depend on the batch, code of a model that ran, a file beside a model that was opened, a
+call of more than `LONGEST` seconds, and more than `PEAK` of memory are findings. The address space
+is limited to `MEMORY`, so that a bomb is a MemoryError and not the end of the machine; a refusal
+for that reason is a finding too. A finding prints its number: `--only TARGET NUMBER` repeats it.
 
 Hypothesis drives the property tests; here plain mutation is enough and makes thousands of inputs a
 minute.
@@ -451,7 +450,8 @@ class Models:
 
     One to three accidents happen to a good folder, of the families below. Where a folder is
     accepted, loading it again with another random seed must give the same weights, all of them
-    finite, and our settings. No payload may have run, no file beside the folder been opened.
+    finite, and our settings; a sentence must have the same vector alone and in a batch. No payload
+    may have run, no file beside the folder been opened.
     """
 
     ANOTHER = "elsewhere"  # a folder beside the model, with the files of a good one
@@ -482,6 +482,8 @@ class Models:
         ("vocab_file", "../elsewhere/vocab.txt"),
         ("fast_tokenizer_files", ["../elsewhere/tokenizer.4.0.json"]),
         ("attn_implementation", "somebody/kernel"),
+        ("_attn_implementation", "flex_attention"),
+        ("model_kwargs", {"attn_implementation": "flash_attention_2"}),
         ("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
         ("fusion_config", {"x": True}),
         ("dtype", "float16"),
@@ -583,6 +585,7 @@ class Models:
             *(self._values, self._values, self._bytes, self._wish, self._path),
             *(self._link, self._weights, self._weights, self._payload, self._size),
             *(self._modules, self._modules, self._holes, self._length, self._pooling, self._types),
+            self._padding,
         ]
         for _ in range(dice.choice([0, 1, 1, 1, 2, 3])):
             paths = list(self.folder.rglob("*"))
@@ -611,7 +614,7 @@ class Models:
 
         from splade_sts.controls.dense import DenseControl
         from splade_sts.model.conversion import convert_dense
-        from splade_sts.model.encoder import load_dense, load_encoder
+        from splade_sts.model.encoder import ALONE, load_dense, load_encoder
         from splade_sts.model.splade import load_splade
 
         # `load_encoder` and `load_dense` take the length from the folder; who calls them sets it.
@@ -641,13 +644,24 @@ class Models:
         assert model.default_prompt_name is None, "the model's own default prompt"
         for key in ("max_active_dims", "truncate_dim"):
             assert getattr(model, key, None) is None, f"the model's own {key}"
+        attention = model[0].auto_model.config._attn_implementation
+        assert attention in ("eager", "sdpa"), f"the model's own attention {attention}"
         types = {parameter.dtype for parameter in model.parameters()}
         assert types == {torch.float32}, f"the model's own types {types}"
         if number != 1:
             assert model.max_seq_length == 32, f"the model's own length {model.max_seq_length}"
         self._check_files(model, converted=number == 2)
         vectors = model.encode(["a dog runs", ""], convert_to_tensor=True).to_dense()
-        return bool(vectors.isfinite().all())  # an evaluation refuses what overflows for some word
+        if not vectors.isfinite().all():  # an evaluation refuses what overflows for some word
+            return False
+        long = " ".join(WORDS[:20])
+        alone, beside = (
+            model.encode(texts, convert_to_tensor=True).to_dense()[0]
+            for texts in (["a dog runs"], ["a dog runs", long])
+        )
+        apart, length = float(torch.dist(alone, beside)), float(alone.norm())
+        assert apart <= ALONE * max(1.0, length), f"{apart} apart alone and in a batch"
+        return True
 
     def _check_files(self, model: Any, converted: bool) -> None:
         """What was accepted is what the files say: real numbers, in files without holes, and how
@@ -995,6 +1009,30 @@ class Models:
         folders = [path for path in sorted(self.folder.glob("[0-9]_*")) if path.is_dir()]
         if folders:
             self._change(dice.choice(folders) / "config.json", dice.choice(self.POOLINGS))
+
+    def _padding(self, dice: random.Random) -> None:
+        """Padding elsewhere, of another token, or without a mask, where the libraries look."""
+        side = dice.choice(["left", "left", "right", "both", None])
+        token = dice.choice(["[PAD]", "[UNK]", "a"])
+        fast = {
+            "strategy": dice.choice(["BatchLongest", {"Fixed": 20}]),
+            "direction": "Left",
+            "pad_to_multiple_of": dice.choice([None, 8]),
+            "pad_id": dice.choice([0, 5]),
+            "pad_type_id": dice.choice([0, 1]),
+            "pad_token": token,
+        }
+        names = [["input_ids"], ["input_ids", "token_type_ids"], ["attention_mask"], "input_ids"]
+        name, values = dice.choice(
+            [
+                ("tokenizer_config.json", {"padding_side": side}),
+                ("tokenizer_config.json", {"pad_token": token}),
+                ("tokenizer_config.json", {"model_input_names": dice.choice(names)}),
+                ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": side}}),
+                ("tokenizer.json", {"padding": fast}),
+            ]
+        )
+        self._change(self.folder / name, values)
 
     @staticmethod
     def _unreal(dice: random.Random) -> Any:

@@ -5,7 +5,7 @@ message may hold.
 import errno
 import os
 import re
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 # What to do about each refusal of the disk.
 REMEDIES = {
@@ -24,10 +24,15 @@ NO_MEMORY = (
 )
 # What a terminal takes for commands, or for another direction of reading; line breaks and tabs are
 # neither.
-COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Before the host of a URL. A password may hold `/` and `@`, though it should not: where there is a
 # colon, everything up to the last `@` is taken for one.
 CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s'\"@]*:[^\s]*|[^/\s'\"]*)@")
+# In the query of a URL, where drivers of databases and presigned addresses have them. A value that
+# holds a space is known from the environment alone.
+QUERY = r"(?i)(?<=[?&])([\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|signature)=)"
+QUERY_SECRETS = re.compile(rf"{QUERY}[^&\s]+")
+IN_QUERY = re.compile(f"{QUERY}([^&]+)")
 # What the libraries leave as it is where they quote a URL (RFC 3986, as `requests` does).
 UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
 # Environment variables whose values are secret.
@@ -46,8 +51,8 @@ class UserError(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """`text` without the credentials of URLs and without the values of environment variables that
-    hold secrets.
+    """`text` without the credentials of URLs, before the host or in the query, and without the
+    values of environment variables that hold secrets.
 
     A password with a space is no part of a URL in a text. Where the environment has the URL
     (MLFLOW_TRACKING_URI, HTTPS_PROXY), it is known, in every way that it may be written.
@@ -57,26 +62,35 @@ def without_secrets(text: str) -> str:
             text = text.replace(value, "…")
     for form in _credentials():
         text = text.replace(form, "…@" if form.endswith("@") else "…")
-    return CREDENTIALS.sub("…@", text)
+    return CREDENTIALS.sub("…@", QUERY_SECRETS.sub(r"\1…", text))
 
 
 def _credentials() -> list[str]:
-    """What stands before the host in the URLs of the environment, the longest first: as it is,
-    quoted, and as Python writes a text. A parser that takes a `/`, `?` or `#` of a password for the
-    end of the host quotes what is before it.
+    """The secrets in the URLs of the environment, the longest first: what stands before the host,
+    and in the query; as it is, quoted, and as Python writes a text. A parser that takes a `/`, `?`
+    or `#` of a password for the end of the host quotes what is before it.
     """
     found = set()
     for value in os.environ.values():
         scheme, _, behind = value.strip().partition("://")
+        for _, secret in re.findall(IN_QUERY, behind):
+            found |= _forms(secret)
+        behind = re.sub(IN_QUERY, r"\1", behind)  # an `@` in there ends no name
         name, at, _ = behind.rpartition("@")
         if not at or not re.fullmatch(r"[\w+.-]+", scheme):
             continue
-        forms = {name, unquote(name)}
-        forms |= {quote(form, safe=safe) for form in forms for safe in (UNQUOTED, ":", "")}
-        forms |= {repr(form)[1:-1] for form in forms}
+        forms = _forms(name)
         found |= {f"{form}@" for form in forms}
         found |= {start for form in forms if ":" in (start := re.split("[/?#]", form)[0])}
     return sorted(found, key=len, reverse=True)
+
+
+def _forms(secret: str) -> set[str]:
+    """The ways that a part of a URL may be written."""
+    forms = {secret, unquote(secret), unquote_plus(secret)}
+    forms |= {quote(form, safe=safe) for form in forms for safe in (UNQUOTED, ":", "")}
+    forms |= {quote_plus(form) for form in forms}
+    return forms | {repr(form)[1:-1] for form in forms}
 
 
 def without_commands(text: str) -> str:

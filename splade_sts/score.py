@@ -1,6 +1,5 @@
 """Scoring sentence pairs by hand: what a model makes of them, and why."""
 
-import json
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.data.tables import read_table, table_format
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
-from splade_sts.text import paragraph
+from splade_sts.text import paragraph, printed_json
 
 SHOWN_TERMS = 12
 BATCH_SIZE = 32
@@ -112,7 +111,7 @@ def as_json(scored: list[Scored]) -> str:
         }
         for row, (first, second) in enumerate(zip(pairs.sentence1, pairs.sentence2, strict=True))
     ]
-    return json.dumps(result, indent=2, ensure_ascii=False)
+    return printed_json(result)
 
 
 def as_text(scored: list[Scored]) -> str:

@@ -1,9 +1,13 @@
-"""Text for people: words of a sentence, Markdown, tables and paragraphs for a terminal."""
+"""Text for people: words of a sentence, Markdown, tables and paragraphs for a terminal. JSON for
+programs that read what is printed.
+"""
 
+import json
 import re
 import shutil
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -16,6 +20,11 @@ LIVE = re.compile(r"[@#](?=\w)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)", re.IGNORECASE)
 WORD_JOINER = "\u2060"
 # Of the first column of a table.
 NARROWEST = 20
+
+
+def printed_json(content: Any) -> str:
+    """Indented JSON for stdout, in ASCII alone: it stays JSON in whatever encoding stdout has."""
+    return json.dumps(content, indent=2)
 
 
 def words(text: str) -> list[str]:

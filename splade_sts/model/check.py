@@ -89,6 +89,8 @@ TRANSFORMER_SETTINGS = {
 # sentence-transformers takes Tanh where it does not trust the name of an activation function.
 ACTIVATION = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
 CODE = ("auto_map", "custom_pipelines", "trust_remote_code")
+# Of attention and of experts: what PyTorch brings. Others start compilers, or fetch code.
+IMPLEMENTATIONS = (None, "eager", "sdpa")
 # Other ways to the weights than the two that are checked, wherever they stand.
 OTHER_WAYS = (
     "transformers_weights",
@@ -282,10 +284,10 @@ def _check(path: Path, key: str, value: Any) -> None:
             f"{path} sets {key} ({reprlib.repr(value)}), which would change what is loaded; "
             "remove it, or take another model"
         )
-    if key.endswith("_implementation") and "/" in str(value):
+    if key.endswith("_implementation") and value not in IMPLEMENTATIONS:
         raise UserError(
-            f"{path} asks for code from the Hub ({key}: {reprlib.repr(value)}); "
-            "such models are not loaded"
+            f"{path} asks for another implementation than PyTorch's own ({key}: "
+            f"{reprlib.repr(value)}); expected eager or sdpa. Remove it, or take another model"
         )
     if isinstance(value, str) and not _inert(path, key) and _outside(value):
         raise UserError(

@@ -41,6 +41,13 @@ from splade_sts.model.weights import (
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 WEIGHTS: dict[str, Any] = {"weights_only": True, "dtype": torch.float32}
 LONGEST_MESSAGE = 1000  # characters
+# A sentence is encoded alone, and beside a longer one.
+SHORT = "a test"
+LONG = "a test beside a sentence that is longer"
+# How far apart the two vectors may lie, as a share of their length; below length 1, of 1, because
+# few weak terms are small differences of large logits. In float32 two shapes of a batch differ by
+# about 1e-6. Padding that is read, or that moves the positions, changes a tenth and more.
+ALONE = 1e-3
 Model = TypeVar("Model", SparseEncoder, SentenceTransformer)
 
 
@@ -107,7 +114,8 @@ def load_encoder(folder: str | Path, device: str | None = None) -> SparseEncoder
     """Load the SPLADE model in `folder` in float32.
 
     The similarity is set to cosine: the class default is the dot product, and a folder may name
-    another. Prompts are emptied and all active dimensions kept, whatever the folder says.
+    another. Prompts are emptied, all active dimensions kept, and padding put behind the sentences,
+    whatever the folder says.
 
     Args:
         folder: a model's folder.
@@ -209,12 +217,13 @@ def load_bert(folder: Path) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
     except Exception as error:  # whatever the libraries make of the files: the folder is the user's
         raise _cannot_be_loaded(folder, error) from error
     check_finite(model, folder)
-    _check_trial(
-        lambda: model(**tokenizer(["a test"], truncation=True, return_tensors="pt")).logits,
-        tokenizer,
-        model.config,
-        folder,
-    )
+
+    def first(texts: list[str]) -> torch.Tensor:
+        batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        logits: torch.Tensor = model(**batch).logits[0]
+        return logits[batch["attention_mask"][0].bool()]
+
+    _check_trial(first, tokenizer, model.config, folder)
     return model, tokenizer
 
 
@@ -278,13 +287,41 @@ def _check_transformer(module: Any, task: str, output: str, folder: str | Path) 
         )
 
 
+def _set_padding(tokenizer: Any, folder: str | Path) -> None:
+    """Let padding stand behind a sentence, and refuse a tokenizer that gives no mask for it.
+
+    Otherwise vectors depend on the length of the other sentences of a batch: padding before a
+    sentence moves its positions in many models, and padding without a mask is read.
+    """
+    tokenizer.padding_side = "right"
+    if "attention_mask" not in tokenizer.model_input_names:
+        raise UserError(
+            f"{folder}: the tokenizer gives no attention mask (model_input_names in "
+            f"tokenizer_config.json is {reprlib.repr(tokenizer.model_input_names)}), so padding "
+            "would be read as words. Add attention_mask in a copy, or take another model"
+        )
+
+
 def _check_trial(
-    encode: Callable[[], torch.Tensor], tokenizer: Any, config: PretrainedConfig, folder: str | Path
+    encode: Callable[[list[str]], torch.Tensor],
+    tokenizer: Any,
+    config: PretrainedConfig,
+    folder: str | Path,
 ) -> None:
-    """Refuse what loads, but cannot `encode` a sentence.
+    """Set how the tokenizer pads, and refuse what loads, but cannot encode a sentence, or encodes
+    it differently beside another one.
 
     A tokenizer may have tokens that the model has no embeddings for, settings may not fit each
-    other, and weights that are finite may overflow.
+    other, and weights that are finite may overflow. Some models read their padding.
+
+    Args:
+        encode: the vectors of the first of several sentences.
+        tokenizer: that of the model, which `encode` uses.
+        config: of the transformer.
+        folder: for messages.
+
+    Raises:
+        UserError: says what is wrong with the folder.
     """
     try:
         words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
@@ -298,16 +335,22 @@ def _check_trial(
             raise UserError(
                 f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
             )
+        _set_padding(tokenizer, folder)
         with torch.no_grad():
-            vectors = encode()
+            alone, beside = (encode(texts).to_dense() for texts in ([SHORT], [SHORT, LONG]))
     except UserError:
         raise
     except Exception as error:  # whatever the libraries make of the user's settings
         raise UserError(f"{folder} cannot encode a sentence: {_said(error)}") from error
-    if not torch.isfinite(vectors.to_dense()).all():
+    if not (torch.isfinite(alone).all() and torch.isfinite(beside).all()):
         raise UserError(
             f"{folder} makes numbers of a sentence that are not finite; its weights, "
             "though finite, are broken. Take another model"
+        )
+    if (apart := float(torch.dist(alone, beside))) > ALONE * max(1.0, float(alone.norm())):
+        raise UserError(
+            f"{folder} encodes a sentence differently beside a longer one (vectors {apart:.2g} "
+            "apart): it reads its padding, so scores would depend on the batch. Take another model"
         )
 
 
@@ -317,7 +360,7 @@ def _ours(model: Model, config: PretrainedConfig, folder: str | Path) -> Model:
     model.prompts = dict.fromkeys(model.prompts, "")
     model.default_prompt_name = None
     _check_trial(
-        lambda: model.encode(["a test"], convert_to_tensor=True, show_progress_bar=False),
+        lambda texts: model.encode(texts, convert_to_tensor=True, show_progress_bar=False)[0],
         model.tokenizer,
         config,
         folder,

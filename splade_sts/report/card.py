@@ -13,6 +13,8 @@ from splade_sts.text import markdown_table, one_line
 
 def model_card(comparison: Comparison, setting: Setting) -> str:
     """The card, with the Hub's front matter; what comes from outside is no markup in it."""
+    said, results = verdict(comparison), _results(comparison)
+    marked = names.PERCENTILE_MARK in results and names.PERCENTILE_MARK not in said
     return hub_card(
         title="Fine-tuned SPLADE model",
         license=setting.base["license"],
@@ -22,8 +24,9 @@ def model_card(comparison: Comparison, setting: Setting) -> str:
             [
                 _origin(setting),
                 "## Results",
-                verdict(comparison),
-                _results(comparison),
+                said,
+                results,
+                *([names.PERCENTILE_NOTE] if marked else []),
                 _selection(setting),
                 "## Training parameters",
                 _parameters(setting),
@@ -66,8 +69,7 @@ def _results(comparison: Comparison) -> str:
         dims = values.finetuned.metrics.active_dims
         rows.append([split, names.METRICS["active_dims"], names.number("active_dims", dims), ""])
     interval = f"{names.percent(comparison.confidence)} interval (bootstrap over pairs)"
-    table = markdown_table(["split", "metric", "value", interval], rows, labels=2)
-    return f"{table}\n\n{names.PERCENTILE_NOTE}" if names.PERCENTILE_MARK in table else table
+    return markdown_table(["split", "metric", "value", interval], rows, labels=2)
 
 
 def _parameters(setting: Setting) -> str:

@@ -1,6 +1,7 @@
 """What fine-tuning did, in one sentence."""
 
 from splade_sts.comparison.evidence import Comparison, ControlResult
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.controls.scores import DENSE
 from splade_sts.report import names
 
@@ -9,12 +10,13 @@ def verdict(comparison: Comparison) -> str:
     """What it did to Spearman on test, with interval and p value, and what gives that its size.
 
     A change whose interval holds zero is called none. Its size comes from the dense encoder where
-    there is one, else from the best score by words alone.
+    there is one, else from the best score by words alone. A second sentence says what the mark of a
+    percentile interval means, where there is one.
     """
     test = comparison.splits["test"]
     change = test.spearman
     gain = change.gain
-    interval = ", ".join(names.ends(gain, "+"))
+    interval = _interval(gain, "+")
     p = names.p_value(test.spearman_test)
     if gain.low > 0:
         verb = "raised test Spearman"
@@ -30,10 +32,18 @@ def verdict(comparison: Comparison) -> str:
         cost = f"{abs(more):.1f} {'more' if more > 0 else 'fewer'} active dims"
     dense = f"the dense encoder{' it was made from' if comparison.dense_is_parent else ''}"
     size = "" if test.reference is None else f"; {_against(test.reference, dense)}"
-    return (
+    said = (
         f"Fine-tuning {verb} from {change.base.value:.4f} to {change.finetuned.value:.4f} "
-        f"({gain.value:+.4f} [{interval}], {p}), with {cost} per sentence ({dims:.1f}){size}."
+        f"({gain.value:+.4f} {interval}, {p}), with {cost} per sentence ({dims:.1f}){size}."
     )
+    return f"{said} {names.PERCENTILE_NOTE}" if names.PERCENTILE_MARK in said else said
+
+
+def _interval(found: Estimate, sign: str = "") -> str:
+    """Without a sign where only its size is said."""
+    low, high = names.ends(found, sign)
+    ends = [low, high] if sign else sorted(end.lstrip("-") for end in (low, high))
+    return f"[{', '.join(ends)}]{names.mark(found)}"
 
 
 def _against(reference: ControlResult, dense: str) -> str:
@@ -41,10 +51,7 @@ def _against(reference: ControlResult, dense: str) -> str:
     found, value = reference.spearman_gain, f"{reference.spearman.value:.4f}"
     name = dense if reference.name == DENSE else names.CONTROLS[reference.name]
     if found.low <= 0 <= found.high:
-        interval = ", ".join(names.ends(found, "+"))
-        return (
-            f"it cannot be told from {name} ({value}; difference {found.value:+.4f} [{interval}])"
-        )
-    interval = ", ".join(sorted(end.lstrip("-") for end in names.ends(found)))
+        interval = _interval(found, "+")
+        return f"it cannot be told from {name} ({value}; difference {found.value:+.4f} {interval})"
     side = "above" if found.value > 0 else "below"
-    return f"that is {abs(found.value):.4f} [{interval}] {side} {name} ({value})"
+    return f"that is {abs(found.value):.4f} {_interval(found)} {side} {name} ({value})"

@@ -29,13 +29,10 @@ BASE, DENSE_ENCODER = "base model", "dense encoder"
 
 @dataclass(frozen=True)
 class Quality:
-    """Spearman on one split; `low` and `high` bound it, None where the evidence of the run is
-    missing.
-    """
+    """Spearman on one split, with its interval: None where the evidence of the run is missing."""
 
     spearman: float
-    low: float | None
-    high: float | None
+    interval: Estimate | None
 
     @property
     def place(self) -> tuple[float, ...]:
@@ -116,15 +113,14 @@ class Gain:
     Attributes:
         over, point: names of the two.
         spearman_gain: the point minus the other on validation.
-        low, high: its interval, a paired bootstrap over the pairs; None where there is none.
+        interval: that of a paired bootstrap over the pairs; None where there is none.
         missing: names of those of the two whose scores are not in DVC's cache.
     """
 
     over: str
     point: str
     spearman_gain: float
-    low: float | None
-    high: float | None
+    interval: Estimate | None
     missing: tuple[str, ...]
 
 
@@ -239,8 +235,7 @@ def _split_point(record: Record, model: layout.Model, split: layout.Split) -> Sp
         interval = change.base if model == "base" else change.finetuned
     return SplitPoint(
         record.measured(model, split, "spearman"),
-        interval.low if interval else None,
-        interval.high if interval else None,
+        interval,
         *(record.measured(model, split, cost) for cost in COSTS),
     )
 
@@ -254,11 +249,7 @@ def _dense(record: Record) -> dict[layout.Split, Quality] | None:
             return None
         controls = record.comparison.splits[split].controls if record.comparison else ()
         interval = next((one.spearman for one in controls if one.name == DENSE), None)
-        found[split] = Quality(
-            spearman,
-            interval.low if interval else None,
-            interval.high if interval else None,
-        )
+        found[split] = Quality(spearman, interval)
     return found
 
 
@@ -300,9 +291,9 @@ def _compared(
     intervals = _intervals(scores, dict.fromkeys([*steps, *gaps]), bootstrap)
 
     def gain(over: str, point: str) -> Gain:
-        low, high = intervals.get((over, point), (None, None))
+        interval = intervals.get((over, point))
         missing = tuple(name for name in (over, point) if name not in scores)
-        return Gain(over, point, quality[point] - quality[over], low, high, missing)
+        return Gain(over, point, quality[point] - quality[over], interval, missing)
 
     fronts = tuple(
         Front(
@@ -317,8 +308,8 @@ def _compared(
 
 def _intervals(
     scores: dict[str, _Scores], compared: Iterable[tuple[str, str]], bootstrap: Bootstrap
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Low and high of each difference in Spearman, second minus first, on the same resamples.
+) -> dict[tuple[str, str], Estimate]:
+    """Each difference in Spearman, second minus first, on the same resamples.
 
     Raises:
         UserError: the scores are of different pairs.
@@ -345,7 +336,7 @@ def _intervals(
         bootstrap,
     )
     return {
-        both: (found[f"{number}"].spearman.low, found[f"{number}"].spearman.high)
+        both: found[f"{number}"].spearman
         for number, both in enumerate(wanted)
         if f"{number}" in found
     }

@@ -1,6 +1,5 @@
 """What people see of quality against cost: tables, JSON and a picture."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
+from splade_sts.comparison.statistics import Estimate
 from splade_sts.evaluation.results import POSTING_BYTES
 from splade_sts.files import replacing, write_json
 from splade_sts.report import names
@@ -28,7 +28,7 @@ from splade_sts.runs.pareto import (
     SplitPoint,
 )
 from splade_sts.runs.record import not_in_cache
-from splade_sts.text import markdown_table, one_line, paragraph, terminal_table
+from splade_sts.text import markdown_table, one_line, paragraph, printed_json, terminal_table
 
 THEME = THEMES["light"]
 FRONT_COLOR = "#8c959f"
@@ -97,17 +97,22 @@ class _Table:
 
 def _parts(found: Points) -> Iterator[str | _Table]:
     usual = usual_values([point.params for point in found.points if point.model == "finetuned"])
-    yield _runs(found, usual)
+    tables = [_runs(found, usual)]
+    yield tables[0]
     if usual:
         yield f"Where the first column names no other value: {assignments(usual)}."
     yield HOW_TO_READ
     for fronts in _alike(found.fronts):
         costs = ", ".join(names.METRICS[front.cost] for front in fronts)
         yield f"Efficient by {costs}; cheapest first:"
-        yield _front(found, fronts[0])
+        tables.append(_front(found, fronts[0]))
+        yield tables[-1]
     yield HOW_TO_READ_GAINS
     if found.gaps:
         yield HOW_TO_READ_GAPS
+    numbers = [cell for table in tables for row in table.rows for cell in row[1:]]
+    if any(names.PERCENTILE_MARK in cell for cell in numbers):
+        yield names.PERCENTILE_NOTE
     compared = (*(step for front in found.fronts for step in front.steps), *found.gaps)
     if missing := dict.fromkeys(name for one in compared for name in one.missing):
         yield not_in_cache([f"{JUDGED} predictions of {', '.join(missing)}"])
@@ -146,12 +151,14 @@ def _costs(part: SplitPoint) -> list[str]:
 
 
 def _spearman(part: Quality) -> str:
-    return _with_interval(part.spearman, part.low, part.high)
+    return _with_interval(part.spearman, part.interval)
 
 
-def _with_interval(value: float, low: float | None, high: float | None, sign: str = "") -> str:
+def _with_interval(value: float, interval: Estimate | None, sign: str = "") -> str:
     shown = names.number("spearman", value, sign)
-    return shown if low is None or high is None else f"{shown} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    if interval is None:
+        return shown
+    return f"{shown} [{', '.join(names.ends(interval, sign))}]{names.mark(interval)}"
 
 
 def _alike(fronts: tuple[Front, ...]) -> list[list[Front]]:
@@ -188,17 +195,17 @@ def _front(found: Points, front: Front) -> _Table:
 
 
 def _gain(found: Gain) -> str:
-    shown = _with_interval(found.spearman_gain, found.low, found.high, "+")
+    shown = _with_interval(found.spearman_gain, found.interval, "+")
     if found.missing:
         return f"{shown} [not in the cache]"
-    return shown if found.low is not None else f"{shown} [none: hardly varies]"
+    return shown if found.interval is not None else f"{shown} [none: hardly varies]"
 
 
 def as_json(found: Points) -> str:
     """`{varied, points: [{name, run, model, params, splits: {split: {…}}, efficient_by}],
     references, fronts: [{cost, points, steps}], gaps, confidence}`.
     """
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    return printed_json(asdict(found))
 
 
 @dataclass(frozen=True)
@@ -297,10 +304,19 @@ def _draw(axes: Axes, cost: CostName, found: Points) -> None:
     for number, group in enumerate(series(found)):
         color, marker = SERIES[(number - 1) % len(SERIES)] if number else (THEME["base"], "D")
         parts = [point.splits[JUDGED] for point, _ in group.points]
-        below = [0.0 if part.low is None else max(0.0, part.spearman - part.low) for part in parts]
-        above = [
-            0.0 if part.high is None else max(0.0, part.high - part.spearman) for part in parts
+        ends = [
+            (part.interval.low, part.interval.high)
+            if part.interval
+            else (part.spearman, part.spearman)
+            for part in parts
         ]
+        below, above = zip(
+            *(
+                (max(0.0, part.spearman - low), max(0.0, high - part.spearman))
+                for part, (low, high) in zip(parts, ends, strict=True)
+            ),
+            strict=True,
+        )
         axes.errorbar(
             [part.cost(cost) for part in parts],
             [part.spearman for part in parts],

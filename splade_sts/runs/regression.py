@@ -1,6 +1,5 @@
 """Is a run worse than another one? Test Spearman of the two fine-tuned models on the same pairs."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from splade_sts.runs.experiments import open_runs
 from splade_sts.runs.record import not_in_cache
 from splade_sts.runs.scores import NotInCacheError, check_same_pairs, read_predictions
 from splade_sts.runs.source import RunFiles
+from splade_sts.text import printed_json
 
 SPLIT = "test"
 
@@ -100,4 +100,4 @@ def as_text(found: Regression) -> str:
 
 def as_json(found: Regression) -> str:
     """The fields of `Regression`, and `fell`."""
-    return json.dumps({**asdict(found), "fell": found.fell}, indent=2, ensure_ascii=False)
+    return printed_json({**asdict(found), "fell": found.fell})

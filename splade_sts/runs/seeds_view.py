@@ -1,6 +1,5 @@
 """What people see of runs over seeds: tables, sentences and JSON."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
@@ -8,14 +7,14 @@ from splade_sts.report import names
 from splade_sts.runs.naming import shown
 from splade_sts.runs.seeds import MetricSummary, SeedSummary
 from splade_sts.runs.settings import Difference, Settings
-from splade_sts.text import paragraph, terminal_table
+from splade_sts.text import paragraph, printed_json, terminal_table
 
 MODELS = {"base": "base model", "dense": "dense encoder"}
 
 
 def as_json(found: SeedSummary | Settings) -> str:
     """All of it: the fields of `SeedSummary` or `Settings`."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    return printed_json(asdict(found))
 
 
 def summary_text(found: SeedSummary) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from splade_sts.runs.experiments import experiments
 from splade_sts.runs.naming import assignments, label, usual_values
 from splade_sts.runs.record import COMPARISON, FREE_PARAMS, Record, collect
 from splade_sts.runs.source import RunFiles
-from splade_sts.text import paragraph, terminal_table
+from splade_sts.text import paragraph, printed_json, terminal_table
 
 MOST_COMMITS = 20
 HOW_TO_READ = (
@@ -41,12 +40,13 @@ class Row:
         run: name of the DVC experiment, or the commit.
         differs: its values of the parameters in which the shown runs differ.
         validation_spearman: of the fine-tuned model.
-        test_spearman: the same on test, the number to report; `low` and `high` bound it, None where
-            its evidence is not in DVC's cache.
+        test_spearman: the same on test, the number to report; `low` and `high` bound it (`error`
+            and `method` as of `Estimate`), None where its evidence is not in DVC's cache.
         dense: test Spearman of the dense encoder that stands beside the models, None where there is
             none.
         test_active_dims, test_flops: of the fine-tuned model on test.
-        gain: fine-tuned minus base in test Spearman, with its interval `gain_low` to `gain_high`.
+        gain: fine-tuned minus base in test Spearman, with its interval `gain_low` to `gain_high`;
+            `gain_error` and `gain_method` likewise, None where the evidence is not in the cache.
         verdict: `raised`, `lowered`, or `no significant difference`: whether that interval holds
             zero.
     """
@@ -57,12 +57,16 @@ class Row:
     test_spearman: float
     low: float | None
     high: float | None
+    error: float | None
+    method: str | None
     dense: float | None
     test_active_dims: float
     test_flops: float
     gain: float
     gain_low: float
     gain_high: float
+    gain_error: float | None
+    gain_method: str | None
     verdict: str
 
 
@@ -142,8 +146,10 @@ def varied_params(records: Sequence[Record]) -> list[str]:
 def _row(name: str, record: Record, varied: list[str]) -> Row:
     metrics = record.metrics
     interval: Estimate | None = None
+    of_gain: Estimate | None = None
     if record.comparison is not None:
-        interval = record.comparison.splits["test"].spearman.finetuned
+        test = record.comparison.splits["test"].spearman
+        interval, of_gain = test.finetuned, test.gain
     low, high = (metrics[f"comparison.gain_{bound}"] for bound in ("low", "high"))
     return Row(
         run=name,
@@ -152,12 +158,16 @@ def _row(name: str, record: Record, varied: list[str]) -> Row:
         test_spearman=metrics["finetuned.test.spearman"],
         low=interval.low if interval else None,
         high=interval.high if interval else None,
+        error=interval.error if interval else None,
+        method=interval.method if interval else None,
         dense=metrics.get(f"controls.test.{DENSE}"),
         test_active_dims=metrics["finetuned.test.active_dims"],
         test_flops=metrics["finetuned.test.flops"],
         gain=metrics["finetuned.test.spearman"] - metrics["base.test.spearman"],
         gain_low=low,
         gain_high=high,
+        gain_error=of_gain.error if of_gain else None,
+        gain_method=of_gain.method if of_gain else None,
         verdict="raised" if low > 0 else "lowered" if high < 0 else "no significant difference",
     )
 
@@ -169,15 +179,16 @@ def as_text(found: Table) -> str:
     headers = ["run", "validation", "test Spearman", "gain on test", "dims", "FLOPs"]
     rows = []
     for row in found.rows:
-        interval = (
-            "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
-        )
+        interval = ""
+        if row.low is not None and row.high is not None:
+            interval = f" {_interval(row.low, row.high, row.error, row.method)}"
+        of_gain = _interval(row.gain_low, row.gain_high, row.gain_error, row.gain_method, "+")
         rows.append(
             [
                 label(row.run, row.differs, usual),
                 f"{row.validation_spearman:.4f}",
                 f"{row.test_spearman:.4f}{interval}",
-                f"{row.gain:+.4f} [{row.gain_low:+.3f}, {row.gain_high:+.3f}]",
+                f"{row.gain:+.4f} {of_gain}",
                 names.number("active_dims", row.test_active_dims),
                 f"{row.test_flops:.2f}",
             ]
@@ -191,6 +202,17 @@ def as_text(found: Table) -> str:
     )
 
 
+def _interval(
+    low: float, high: float, error: float | None, method: str | None, sign: str = ""
+) -> str:
+    """With the digits that its resamples carry; where the evidence is missing that would tell,
+    three decimals.
+    """
+    form = f"{sign}.{3 if error is None else names.decimals(error)}f"
+    mark = f" {names.PERCENTILE_MARK}" if method == "percentile" else ""
+    return f"[{low:{form}}, {high:{form}}]{mark}"
+
+
 def _notes(found: Table, usual: dict[str, Any], dense: set[float | None]) -> list[str]:
     notes = [HOW_TO_READ]
     if usual:
@@ -201,12 +223,14 @@ def _notes(found: Table, usual: dict[str, Any], dense: set[float | None]) -> lis
         if named := [row.run for row in found.rows if row.verdict == verdict]:
             everywhere = len(named) == len(found.rows) > 1
             notes.append(f"{said}: {'all runs' if everywhere else ', '.join(named)}.")
+    if any("percentile" in (row.method, row.gain_method) for row in found.rows):
+        notes.append(names.PERCENTILE_NOTE)
     return notes
 
 
 def as_json(found: Table) -> str:
     """`[{run, differs: {parameter: value}, test_spearman, ...}]`."""
-    return json.dumps([asdict(row) for row in found.rows], indent=2, ensure_ascii=False)
+    return printed_json([asdict(row) for row in found.rows])
 
 
 def as_csv(found: Table) -> str:

@@ -149,3 +149,8 @@ def stage(
 def stages_run(output: str) -> list[str]:
     """The names of the stages that `dvc repro` or `dvc exp run` ran, from what it printed."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def printed(text: str) -> str:
+    """What comes out where a command prints `text` and stdout knows ASCII alone."""
+    return text.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,7 +1,7 @@
 """What is said of a machine that refuses, and what no message may hold."""
 
 import errno
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -69,6 +69,37 @@ def test_a_password_that_a_parser_cuts(monkeypatch):
     assert without_secrets(said) == "Failed to parse: Host '…' contains invalid character ' '"
 
 
+@pytest.mark.parametrize(
+    "name", ["password", "sslpassword", "token", "api_key", "access_token", "X-Amz-Signature"]
+)
+def test_secrets_in_the_query(name):
+    """As drivers of databases take them; what else stands there stays."""
+    text = f"cannot reach postgresql://bob@db:5/x?sslmode=require&{name}=hunt%2Fer@2&a=b, try later"
+    expected = f"cannot reach postgresql://…@db:5/x?sslmode=require&{name}=…&a=b, try later"
+    assert without_secrets(text) == expected
+    assert without_secrets(f"http://u:p@h/?{name}=s@cret") == f"http://…@h/?{name}=…"
+    assert without_secrets(f"http://h/?{name.upper()}=x") == f"http://h/?{name.upper()}=…"
+
+
+def test_what_is_no_secret_in_the_query():
+    text = "http://h/?tokenizer=a&tokens=3&user=bob&page=2 and password=x in a sentence"
+    assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize("password", [*SPACED, "hunter2", "pa+ss", "pa@ss"])
+def test_secrets_in_the_query_of_the_environment(monkeypatch, password):
+    """They are known in every way that they may be written, alone too, also without a user."""
+    for given in [password, quote(password), quote(password, safe=""), quote_plus(password)]:
+        for user in ("", "bob@"):
+            url = f"postgresql://{user}db.host/mlflow?sslmode=require&password={given}"
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f" {url}&a=b ")
+            shown_user = "…@" if user else ""
+            expected = f"at postgresql://{shown_user}db.host/mlflow?sslmode=require&password=…&a=b"
+            assert without_secrets(f"at {url}&a=b") == expected
+            for form in (given, password, quote_plus(password), repr(password)[1:-1]):
+                assert without_secrets(f"refused: [{form}]") == "refused: […]"
+
+
 def test_addresses_without_a_password(monkeypatch):
     """They stay, and so does every other text of the environment."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host.example:80/x")
@@ -91,6 +122,10 @@ def test_what_a_terminal_would_obey():
     """Controls and marks of direction stand as escapes; lines, tabs and letters stay."""
     text = "\x1b[2J\x07 a\rb\x9b1m\u202ec\u2066\nd\te é 日 \u200d"
     assert without_commands(text) == ("\\x1b[2J\\x07 a\\rb\\x9b1m\\u202ec\\u2066\nd\te é 日 \u200d")
+    marks = (
+        "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # UAX 9, table 1
+    )
+    assert without_commands(marks) == marks.encode("unicode_escape").decode("ascii")
 
 
 def test_names_of_files():

@@ -28,6 +28,15 @@ def test_file_as_json(tiny_splade, tmp_path):
     assert same["cosine"] == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_for_every_encoding(tiny_splade, encoding):
+    """Printed as `run_command` lets stdout print it, it stays JSON."""
+    pair = ("the café", "the 日本 \U0001f600 dog")
+    printed = as_json(score([str(tiny_splade)], [pair])).encode(encoding, "backslashreplace")
+    (found,) = json.loads(printed.decode(encoding))
+    assert (found["sentence1"], found["sentence2"]) == pair
+
+
 @pytest.mark.parametrize(
     ("pair", "folder", "message"),
     [

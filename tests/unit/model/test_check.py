@@ -231,6 +231,12 @@ MALICIOUS = {
     "a million layers": setting("config.json", num_hidden_layers=10**6),
     "a million labels": setting("config.json", num_labels=10**6),
     "experts from the Hub": setting("config.json", experts_implementation="somebody/kernel"),
+    "attention that is compiled": setting("config.json", _attn_implementation="flex_attention"),
+    "attention of another package": setting("config.json", attn_implementation="flash_attention_2"),
+    "attention by parts": setting("config.json", attn_implementation={"": "flex_attention"}),
+    "attention of the loader's": setting(
+        "sentence_bert_config.json", model_kwargs={"attn_implementation": "flash_attention_2"}
+    ),
     "processing of its own": setting(
         "sentence_bert_config.json", processing_kwargs={"text": {"max_length": 1}}
     ),
@@ -490,6 +496,15 @@ def test_words_are_no_paths(model):
     edit(model / "tokenizer_config.json", lambda c: c.update(words, special_tokens_map_file="/x"))
     edit(model / "config.json", lambda c: c.update(_name_or_path="../somewhere/else"))
     check_folder(model)
+
+
+@pytest.mark.parametrize("kind", [None, "eager", "sdpa"])
+def test_pytorchs_own_attention(model, kind):
+    """Both are there everywhere, and the same but for rounding."""
+    before = load_encoder(model).encode(["a dog"], convert_to_tensor=True).to_dense()
+    edit(model / "config.json", lambda c: c.update(attn_implementation=kind))
+    after = load_encoder(model).encode(["a dog"], convert_to_tensor=True).to_dense()
+    torch.testing.assert_close(after, before)
 
 
 def test_two_modules_of_one_name(model):

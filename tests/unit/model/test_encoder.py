@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from transformers import FNetConfig, FNetForMaskedLM, FNetModel
 
 from splade_sts.errors import UserError
+from splade_sts.model.conversion import convert_dense
 from splade_sts.model.encoder import load_bert, load_dense, load_encoder
 from tests.support.commands import ROOT
 
@@ -160,6 +162,85 @@ def test_settings_that_are_ours(splade, dense):
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
         after = model.encode(["the dog runs"], convert_to_tensor=True)
         assert torch.equal(after.to_dense(), before.to_dense())
+
+
+TEXTS = ["a dog", "the man plays a red guitar slowly in the park", "cat"]
+
+
+def alone_and_together(load, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """The vectors of `TEXTS`, encoded one by one and in one batch."""
+    model = load(folder)
+    single = [model.encode([text], convert_to_tensor=True).to_dense()[0] for text in TEXTS]
+    return torch.stack(single), model.encode(TEXTS, convert_to_tensor=True).to_dense()
+
+
+LEFT = {
+    "tokenizer_config": ("tokenizer_config.json", {"padding_side": "left"}),
+    "processor_kwargs": (
+        "sentence_bert_config.json",
+        {"processor_kwargs": {"padding_side": "left"}},
+    ),
+    "tokenizer": (
+        "tokenizer.json",
+        {
+            "padding": {
+                "strategy": "BatchLongest",
+                "direction": "Left",
+                "pad_to_multiple_of": None,
+                "pad_id": 0,
+                "pad_type_id": 0,
+                "pad_token": "[PAD]",
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("where", LEFT)
+def test_padding_stands_behind(splade, dense, where):
+    """Before a sentence it would move the positions: other vectors in other batches."""
+    name, setting = LEFT[where]
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        edit(folder / name, **setting)
+        alone, together = alone_and_together(load, folder)
+        torch.testing.assert_close(together, alone)
+    _, tokenizer = load_bert(dense)
+    assert tokenizer.padding_side == "right"
+
+
+def test_a_conversion_pads_behind(dense):
+    """The same model, wherever the encoder's folder lets padding stand."""
+    before = convert_dense(dense, TEXTS, 8, 32).state_dict()
+    edit(dense / "tokenizer_config.json", padding_side="left")
+    after = convert_dense(dense, TEXTS, 8, 32).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_no_attention_mask(splade, dense):
+    """Padding would be read."""
+    for folder, loaders in ((splade, (load_encoder,)), (dense, (load_dense, load_bert))):
+        edit(folder / "tokenizer_config.json", model_input_names=["input_ids"])
+        for load in loaders:
+            with pytest.raises(UserError, match=r"gives no attention mask .*is \['input_ids'\]"):
+                load(folder)
+
+
+@pytest.mark.parametrize("kind", ["splade", "dense"])
+def test_a_model_that_reads_its_padding(request, kind):
+    """FNet has no attention and takes no mask: every token is mixed with every other."""
+    folder = request.getfixturevalue(kind)
+    config = FNetConfig(
+        vocab_size=json.loads((folder / "config.json").read_text())["vocab_size"],
+        hidden_size=32,
+        num_hidden_layers=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    sparse = kind == "splade"
+    (FNetForMaskedLM if sparse else FNetModel)(config).save_pretrained(folder)
+    with pytest.raises(UserError, match=r"encodes a sentence differently beside a longer one"):
+        (load_encoder if sparse else load_dense)(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The one sentence."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -44,15 +45,36 @@ def test_what_fine_tuning_did(base, finetuned, start, cost):
     comparison = comparison_of(base, finetuned)
     said = verdict(comparison)
     assert said.startswith(f"Fine-tuning {start}")
-    assert said.endswith(f"{cost}.")
     gain = comparison.splits["test"].spearman.gain
+    note = f" {names.PERCENTILE_NOTE}" if names.mark(gain) else ""
+    assert said.endswith(f"{cost}.{note}")
     interval = ", ".join(names.ends(gain, "+"))
     p = names.p_value(comparison.splits["test"].spearman_test)
-    assert f"({gain.value:+.4f} [{interval}], {p}), " in said
+    assert f"({gain.value:+.4f} [{interval}]{names.mark(gain)}, {p}), " in said
 
 
-def estimate(value: float) -> Estimate:
-    return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1, "bca", 0.0)
+def estimate(value: float, method: Literal["bca", "percentile"] = "bca") -> Estimate:
+    return Estimate(value, value - 0.1, value + 0.1, value - 0.1, value + 0.1, method, 0.0)
+
+
+def test_intervals_that_fell_back():
+    """Each is marked, and what the mark means is said once."""
+    found = comparison_of(MANY_BASE, MANY_FINETUNED)
+    test = found.splits["test"]
+    assert "†" not in verdict(found)
+    for over, end in (
+        (0.3, "that is 0.3000 [0.2000, 0.4000] † above BM25 (0.6000)"),
+        (-0.3, "that is 0.3000 [0.2000, 0.4000] † below BM25 (0.6000)"),
+        (0.02, "it cannot be told from BM25 (0.6000; difference +0.0200 [-0.0800, +0.1200] †)"),
+    ):
+        control = replace(reference("bm25", 0.6, over), spearman_gain=estimate(over, "percentile"))
+        spearman = replace(test.spearman, gain=estimate(0.2, "percentile"))
+        whole = replace(test.whole, spearman=spearman)
+        marked = replace(test, whole=whole, controls=(control,))
+        said = verdict(replace(found, splits={"test": marked}))
+        assert "(+0.2000 [+0.1000, +0.3000] †, p" in said
+        assert said.endswith(f"; {end}. {names.PERCENTILE_NOTE}")
+        assert said.count(names.PERCENTILE_NOTE) == 1
 
 
 def reference(name: str, spearman: float, over: float) -> ControlResult:

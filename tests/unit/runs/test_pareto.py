@@ -123,10 +123,12 @@ def test_gains_between_neighbours(record: Record) -> None:
         assert (first.over, first.point) == ("small", "middle")
         assert (second.over, second.point) == ("middle", "large")
         assert first.spearman_gain == pytest.approx(0.1)
-        assert first.low is not None
-        assert second.low is not None
-        assert 0 < first.low < first.high < 0.5  # type: ignore[operator]
-        assert 0 < second.low < second.high < first.high  # type: ignore[operator]
+        assert first.interval is not None
+        assert second.interval is not None
+        assert 0 < first.interval.low < first.interval.high < 0.5
+        assert 0 < second.interval.low < second.interval.high < first.interval.high
+        assert first.interval.method == "bca"
+        assert 0 < first.interval.error < 0.1
         assert first.missing == second.missing == ()
 
 
@@ -138,7 +140,7 @@ def test_predictions_that_are_not_cached(record: Record) -> None:
     )
     (step,) = front(found.fronts, "flops").steps
     assert step.spearman_gain == pytest.approx(0.2)
-    assert (step.low, step.high, step.missing) == (None, None, ("small",))
+    assert (step.interval, step.missing) == (None, ("small",))
 
 
 def test_predictions_of_other_pairs(record: Record) -> None:
@@ -163,9 +165,11 @@ def test_intervals(record: Record) -> None:
         BOOTSTRAP,
     )
     by_name = {point.name: point.splits["test"] for point in found.points}
-    assert (by_name["a"].low, by_name["a"].high) == pytest.approx((0.5, 0.7))
-    assert (by_name["base model"].low, by_name["base model"].high) == pytest.approx((0.4, 0.6))
-    assert by_name["bare"].low is None
+    for name, ends in (("a", (0.5, 0.7)), ("base model", (0.4, 0.6))):
+        interval = by_name[name].interval
+        assert interval is not None
+        assert (interval.low, interval.high) == pytest.approx(ends)
+    assert by_name["bare"].interval is None
     assert by_name["bare"].spearman == by_name["a"].spearman
 
 
@@ -213,13 +217,13 @@ def test_gaps_to_the_dense_encoder(record: Record) -> None:
         {"gap": ("run", "dense")},
         BOOTSTRAP,
     )["gap"].spearman
-    assert (gaps["large"].low, gaps["large"].high) == (paired.low, paired.high)
-    assert gaps["small"].high is not None
-    assert gaps["small"].high < 0
+    assert gaps["large"].interval == paired
+    assert gaps["small"].interval is not None
+    assert gaps["small"].interval.high < 0
     for read in (no_controls, lambda run: ControlScores(dense.pairs, {"bm25": dense.cosine})):
         bare = points(runs, lambda run, _: cached[run], read, BOOTSTRAP).gaps
         assert {gap.missing for gap in bare} == {("dense encoder",)}
-        assert {(gap.low, gap.high) for gap in bare} == {(None, None)}
+        assert {gap.interval for gap in bare} == {None}
 
 
 def test_other_data_are_refused(record: Record) -> None:

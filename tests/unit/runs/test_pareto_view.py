@@ -2,17 +2,25 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from splade_sts.comparison.statistics import Bootstrap
+from splade_sts.comparison.statistics import Bootstrap, Estimate
+from splade_sts.report import names
 from splade_sts.runs.pareto import Gain, Points, points
 from splade_sts.runs.pareto_view import as_json, as_markdown, as_text, draw, picture, series, write
 from splade_sts.runs.record import Record
+from tests.support.commands import printed
 from tests.support.records import changed
 
 WEIGHT, MOST = "train.regularizer_weight", "evaluate.max_active_dims"
+
+
+def estimate(
+    low: float, high: float, error: float = 2e-4, method: Literal["bca", "percentile"] = "bca"
+) -> Estimate:
+    return Estimate((low + high) / 2, low, high, low, high, method, error)
 
 
 def found_of(runs: dict[str, Record]) -> Points:
@@ -81,11 +89,32 @@ def test_gains(record: Record) -> None:
     said = "not in the cache: validation predictions of small, large (dvc pull)"
     assert text.splitlines()[-1] == said
     for step, shown in {
-        Gain("small", "large", 0.2, 0.1, 0.3, ()): "+0.2000 [+0.100, +0.300]",
-        Gain("small", "large", 0.2, None, None, ()): "+0.2000 [none: hardly varies]",
+        Gain("small", "large", 0.2, estimate(0.1, 0.3), ()): "+0.2000 [+0.100, +0.300]",
+        Gain("small", "large", 0.2, estimate(0.1, 0.3, 0.002), ()): "+0.2000 [+0.10, +0.30]",
+        Gain("small", "large", 0.2, None, ()): "+0.2000 [none: hardly varies]",
     }.items():
         fronts = tuple(replace(front, steps=(step,)) for front in found.fronts)
         assert shown in rows_of(as_text(replace(found, fronts=fronts)), "large")[1]
+
+
+def test_intervals_that_fell_back(record: Record) -> None:
+    """They are marked in both tables and for the dense encoder, and one line says what that is."""
+    found = found_of({"small": changed(record, 0.7, 10.0), "large": changed(record, 0.9, 11.0)})
+    assert "†" not in as_text(found)
+    marked = estimate(0.1, 0.3, 0.002, "percentile")
+    step = Gain("small", "large", 0.2, marked, ())
+    fronts = tuple(replace(front, steps=(step,)) for front in found.fronts)
+    of_steps = replace(found, fronts=fronts)
+    splits = {split: replace(one, interval=marked) for split, one in found.points[0].splits.items()}
+    of_points = replace(found, points=tuple(replace(one, splits=splits) for one in found.points))
+    assert "+0.2000 [+0.10, +0.30] †" in rows_of(as_text(of_steps), "large")[1]
+    assert rows_of(as_text(of_points), "large")[0].count(" [0.10, 0.30] †") == 2
+    for shown in (of_steps, of_points):
+        assert " ".join(as_text(shown).split()).count(names.PERCENTILE_NOTE) == 1
+        assert names.PERCENTILE_NOTE in as_markdown(shown)
+    content = json.loads(as_json(of_steps))
+    assert content["fronts"][0]["steps"][0]["interval"]["method"] == "percentile"
+    assert content["points"][0]["splits"]["test"]["interval"]["error"] == 2e-4
 
 
 def test_the_dense_control(record: Record) -> None:
@@ -102,12 +131,13 @@ def test_the_dense_control(record: Record) -> None:
     assert "over the dense encoder" in as_markdown(found)
     assert "over the dense" not in as_markdown(without)
     (gap,) = found.gaps
-    shown = replace(gap, low=-0.3, high=-0.1, missing=())
+    shown = replace(gap, interval=estimate(-0.3, -0.1), missing=())
     row = rows_of(as_text(replace(found, gaps=(shown,))), "a")[1]
     assert row.endswith(" -0.2123 [-0.300, -0.100]")
     assert drawn(found).count("dense encoder 0.8123") == 2
     assert "dense" not in "".join(drawn(without))
     (reference,) = json.loads(as_json(found))["references"]
+    assert json.loads(printed(as_json(replace(found, varied=("über",)))))["varied"] == ["über"]
     assert reference["splits"]["validation"]["spearman"] == 0.8123
 
 

@@ -1,6 +1,7 @@
 """Test Spearman of two runs on the same pairs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.runs.regression import as_json, as_text, regression
 from splade_sts.runs.scores import NotInCacheError
-from tests.support.commands import run
+from tests.support.commands import printed, run
 from tests.support.projects import commit
 
 COUNT = 200
@@ -60,6 +61,7 @@ def test_a_fall_is_seen_in_the_same_pairs(root: Path) -> None:
     assert as_text(found).startswith("From good to bad, test Spearman fell from 0.")
     assert as_text(found).endswith("95 % interval of the paired bootstrap, 200 pairs).")
     assert json.loads(as_json(found))["fell"] is True
+    assert json.loads(printed(as_json(replace(found, run="über"))))["run"] == "über"
 
 
 def test_what_is_no_fall(root: Path) -> None:

@@ -22,6 +22,7 @@ from splade_sts.runs.settings import (
     paired,
     verdict,
 )
+from tests.support.commands import printed
 
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.9, seed=0)
 PAIRS = 40
@@ -92,6 +93,7 @@ def test_summary(record: Record) -> None:
     assert "test Spearman " in text
     assert f"{found.low:.4f} to {found.high:.4f}" in text
     assert json.loads(as_json(summary))["metrics"]["test.spearman"]["values"]["seed_1"] == 0.79
+    assert json.loads(printed(as_json(replace(summary, seeds={"über": 1}))))["seeds"] == {"über": 1}
 
 
 def test_summary_with_predictions(record: Record) -> None:

@@ -10,8 +10,10 @@ from unittest.mock import ANY
 import pytest
 
 from splade_sts.errors import UserError
-from splade_sts.runs.table import Table, as_csv, as_json, as_text, table
-from tests.support.commands import run
+from splade_sts.report import names
+from splade_sts.runs.record import Record
+from splade_sts.runs.table import Table, _row, as_csv, as_json, as_text, table
+from tests.support.commands import printed, run
 from tests.support.projects import commit, set_params
 
 
@@ -89,6 +91,33 @@ def test_the_dense_encoder(repository: Path) -> None:
     assert found.rows[0].dense == 0.8203
     assert "0.8203" in as_text(found)
     assert json.loads(as_json(found))[0]["dense"] == 0.8203
+    other = replace(found, rows=(replace(found.rows[0], run="über"),))
+    assert json.loads(printed(as_json(other)))[0]["run"] == "über"
+
+
+def test_intervals(repository: Path) -> None:
+    """With the digits that their resamples carry, and marked where they are percentile intervals;
+    without evidence the gain has three decimals and no mark.
+    """
+    bare = table(repository, ["HEAD"]).rows[0]
+    assert (bare.error, bare.method, bare.gain_error, bare.gain_method) == (None,) * 4
+    row = replace(bare, low=0.1, high=0.3, error=0.002, method="bca")
+    row = replace(row, gain_low=-0.1, gain_high=0.2, gain_error=2e-5, gain_method="bca")
+    text = as_text(Table((row,), {}, ()))
+    assert " [0.10, 0.30] " in text
+    assert " [-0.1000, +0.2000] " in text
+    assert "†" not in text
+    for marked in (replace(row, method="percentile"), replace(row, gain_method="percentile")):
+        text = as_text(Table((marked, row), {}, ()))
+        assert text.count("] †") == 1
+        assert " ".join(text.split()).endswith(names.PERCENTILE_NOTE)
+    assert json.loads(as_json(Table((row,), {}, ())))[0]["gain_error"] == 2e-5
+
+
+def test_the_evidence_of_a_row(record: Record) -> None:
+    """Its errors and methods are those of the comparison."""
+    row = _row("a", record, [])
+    assert (row.error, row.method, row.gain_error, row.gain_method) == (2e-4, "bca", 2e-4, "bca")
 
 
 def test_verdict_is_that_of_the_interval(repository: Path) -> None:
