@@ -56,7 +56,12 @@ def sparse(folder: Path, task_name: str, pairs: Pairs) -> list[dict[str, float]]
     from splade_sts.model.encoder import load_encoder
 
     settings = EvaluateParams(
-        batch_size=BATCH_SIZE, precision="fp32", min_sparsity_ratio=0, max_active_dims=None
+        batch_size=BATCH_SIZE,
+        precision="fp32",
+        min_sparsity_ratio=0,
+        max_active_dims=None,
+        retrieval_set=None,
+        retrieval_revision=None,
     )
     model = load_encoder(folder)
     metrics = evaluate_split(model, pairs, task_name, settings).evaluation.metrics
