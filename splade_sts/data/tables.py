@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ LARGEST_TABLE = 2**30
 MOST_CELLS = 10**8
 PARQUET_ROWS = 128
 SHOWN_FILES = 30
+
+# Entries of an archive that nobody packed: folders, and macOS's notes on files and on folders.
+ADDED = re.compile(r"/$|^__MACOSX/|(^|/)\.DS_Store$")
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -175,13 +179,14 @@ def _open(path: Path, where: str) -> Iterator[IO[bytes]]:
     """The bytes of a file below its compression.
 
     Raises:
-        UserError: an archive does not hold exactly one file; folders in it do not count.
+        UserError: an archive does not hold exactly one file; folders in it do not count, nor what
+            macOS adds.
     """
     with path.open("rb") as packed:
         name = path.name.lower()
         if name.endswith(".zip"):
             with zipfile.ZipFile(packed) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/")]
+                names = [name for name in archive.namelist() if not ADDED.search(name)]
                 if len(names) != 1:
                     raise UserError(
                         f"{where} holds {len(names)} files; expected one: "

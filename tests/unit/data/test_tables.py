@@ -213,6 +213,17 @@ def test_broken_zip(tmp_path, data):
     refused(tmp_path / "a.csv.zip")
 
 
+@pytest.mark.parametrize("folder", ["", "stsb/"])
+def test_zip_made_by_macos(tmp_path, folder):
+    """Its notes on files and folders are no tables."""
+    notes = [(f"__MACOSX/{folder}._t.csv", b"\0\5\x16\7"), (f"{folder}.DS_Store", b"\0\0\0\1Bud1")]
+    (tmp_path / "a.csv.zip").write_bytes(zipped((f"{folder}t.csv", PLAIN["csv"]), *notes))
+    (tmp_path / "t.csv").write_bytes(PLAIN["csv"])
+    assert read_table(tmp_path / "a.csv.zip").equals(read_table(tmp_path / "t.csv"))
+    (tmp_path / "a.csv.zip").write_bytes(zipped(*notes))
+    assert "holds 0 files" in refused(tmp_path / "a.csv.zip")
+
+
 def test_zip_of_two_files(tmp_path):
     """Which one is meant is not ours to guess."""
     (tmp_path / "a.csv.zip").write_bytes(zipped(("b.csv", PLAIN["csv"]), ("c.csv", PLAIN["csv"])))
