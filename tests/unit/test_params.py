@@ -394,11 +394,11 @@ def test_the_usual_test_sets():
         lines[number] = line.replace("# ", "", 1)
     sets = params.parse(read("\n".join(lines))).data.test_sets
     assert list(sets) == [
-        *("STS12", "STS13", "STS14", "STS15", "STS16", "SICK-R", "BIOSSES", "STS17", "STS22")
+        *("STS12", "STS13", "STS14", "STS15", "STS16", "SICK-R", "BIOSSES", "STS17", "STS22-v2")
     ]
     assert all(re.fullmatch("[0-9a-f]{40}", found.revision) for found in sets.values())
     assert sets["STS17"].config == "en-en"
-    assert sets["STS22"].known_range == (1, 4)
+    assert sets["STS22-v2"].known_range == (1, 4)
 
 
 @pytest.mark.parametrize(
