@@ -157,7 +157,7 @@ def test_an_empty_cache(project: Path, tmp_path: Path) -> None:
     compared = splade_sts(clone, "pareto", "HEAD", check=True)
     said = "not in the cache: evidence/comparison.json of HEAD (dvc pull)"
     assert [line for line in compared.stderr.splitlines() if line.startswith(said)]
-    assert "| HEAD " in compared.stdout
+    assert "\nHEAD " in compared.stdout
     assert "Traceback" not in compared.stderr
     done = splade_sts(clone, "sync", check=True, MLFLOW_TRACKING_URI=uri)
     *places, total = done.stdout.splitlines()
@@ -293,7 +293,7 @@ def test_sweeps_from_the_command_line(project: Path, tmp_path: Path) -> None:
     assert queued.returncode == 1, queued.stdout + queued.stderr
     assert "1 of 2 experiments failed: max_active_dims-3" in queued.stderr
     assert "max_active_dims-5 is there already" in queued.stdout
-    assert "| max_active_dims-5" in queued.stdout
+    assert "\nmax_active_dims-5 " in queued.stdout
     assert (folder / "queued/pareto.png").exists()
     head = run(["git", "rev-parse", "HEAD"], folder).stdout
     named = {one.info.run_name: one.data.tags.get(view.SWEEP_TAG) for one in runs(folder)}
