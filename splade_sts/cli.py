@@ -267,13 +267,13 @@ def run_planned(
         raise UserError(
             "--jobs is for this machine; on a cluster its cores and --cpus say how many run at once"
         )
-    wanted = {one.name for one in missing(root, planned)}
+    wanted = missing(root, planned)
     for one in planned:
-        if one.name not in wanted:
+        if one not in wanted:
             print(f"{one.name} is there already", file=progress, flush=True)
     if arguments.queue or not (arguments.ray or arguments.jobs):
         jobs = (arguments.jobs or 1) if arguments.queue else None
-        return run_sweep(root, planned, jobs, progress)
+        return run_sweep(root, wanted, jobs, progress)
     from splade_sts.runs.spread import Cluster, Remotes, run_at_once, run_on_ray
 
     if arguments.ray:
@@ -281,10 +281,11 @@ def run_planned(
         remotes = Remotes(
             arguments.git_remote, arguments.dvc_remote, arguments.workdir, arguments.patience
         )
-        failed = run_on_ray(root, planned, cluster, remotes, progress)
+        failed = run_on_ray(root, wanted, cluster, remotes, progress)
     else:
-        failed = run_at_once(root, planned, arguments.jobs, progress)
-    if done := sorted(wanted - set(failed)):  # their clones had no MLflow of ours
+        failed = run_at_once(root, wanted, arguments.jobs, progress)
+    # their clones had no MLflow of ours
+    if done := sorted({one.name for one in wanted} - set(failed)):
         from splade_sts.tracking.sync import sync as sync_runs
 
         experiment = params.load(root / layout.PARAMS).track

@@ -291,6 +291,13 @@ def _config(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True)
 
 
+def cache_folder(root: Path) -> str:
+    """The folder of the cache of the project at `root`."""
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return str((root / said.stdout.strip()).resolve())
+
+
 def check_remote(name: str, config: str) -> None:
     """Check that a DVC remote means the same folder or server in every clone.
 

@@ -23,6 +23,7 @@ from splade_sts.git import below_top, git
 from splade_sts.runs.experiment import (
     Place,
     Task,
+    cache_folder,
     check_remote,
     dvc_setting,
     fetch_commit,
@@ -118,7 +119,7 @@ def run_at_once(root: Path, planned: Sequence[Planned], jobs: int, progress: Tex
     check_committed(root)
     home, top = root / layout.SWEEP, git(root, "rev-parse", "--show-toplevel")
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    tasks = _tasks(root, missing(root, planned), top, cache=_cache(root))
+    tasks = _tasks(root, missing(root, planned), top, cache=cache_folder(root))
 
     def work(task: Task) -> None:
         log = home / "logs" / f"{task.name}.log"
@@ -145,13 +146,6 @@ def run_at_once(root: Path, planned: Sequence[Planned], jobs: int, progress: Tex
 def _tasks(root: Path, planned: Sequence[Planned], url: str, **how: str | None) -> list[Task]:
     head, folder = git(root, "rev-parse", "HEAD"), below_top(root)
     return [Task(head, one.name, tuple(one.overrides), url, folder, **how) for one in planned]
-
-
-def _cache(root: Path) -> str:
-    """The folder of the cache of the project at `root`."""
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    return str((root / said.stdout.strip()).resolve())
 
 
 def check_committed(root: Path) -> None:

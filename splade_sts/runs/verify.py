@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from splade_sts import layout
 from splade_sts.errors import UserError
 from splade_sts.git import below_top, git
+from splade_sts.runs.experiment import cache_folder
 
 Result = Literal["reproduced", "differs", "missing"]
 # What a clone of its own must not take over from the calling shell.
@@ -95,9 +96,7 @@ def take_data(dvc: Callable[..., bool], root: Path, tracked: Sequence[str]) -> N
     Raises:
         UserError: they are not in that cache.
     """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    lent = dvc("config", "--local", "cache.dir", str((root / said.stdout.strip()).resolve()))
+    lent = dvc("config", "--local", "cache.dir", cache_folder(root))
     found = lent and dvc("checkout", *tracked)
     dvc("config", "--local", "--unset", "cache.dir")
     if not found:

@@ -140,9 +140,8 @@ def sync(
     with reachable():
         store = Store.open(root, experiment)
         store.settle()
-        if (
-            database is not None
-        ):  # first: such a run has its times, and what DVC and Git do not know
+        # first: such a run has its times, and what DVC and Git do not know
+        if database is not None:
             from splade_sts.tracking.copied import copy_runs
 
             for run in copy_runs(database, store, experiment):
