@@ -162,7 +162,7 @@ EDITS = {
     "splade_sts/report/template.html": {"compare"},
     "splade_sts/params.py": {"compare", "track"},
     "splade_sts/tracking/store.py": set(),
-    "splade_sts/cli.py": set(),
+    "splade_sts/cli/runs.py": set(),
     "data/sample/train.csv": set(),
     "README.md": set(),
 }

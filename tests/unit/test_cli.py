@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from splade_sts import cli
+from splade_sts.cli import runs as commands
 from tests.support.commands import ROOT, run
 from tests.support.projects import commit, set_params
 from tests.support.records import write_pipeline, write_run
@@ -114,7 +115,7 @@ def test_another_pipe_that_breaks(
         raise BrokenPipeError("of the writer")
 
     broken.__name__ = "runs"
-    monkeypatch.setattr(cli, "runs", broken)
+    monkeypatch.setattr(commands, "runs", broken)
     assert "BrokenPipeError: of the writer" in str(call(monkeypatch, "runs"))
 
 
