@@ -22,12 +22,12 @@ from splade_sts.tracking.store import (
     tag_entities,
     tracking_uri,
 )
-from splade_sts.tracking.view import COMPLETE_TAG, COPIED_TAG, RECORD_TAG, WRITER_TAG
+from splade_sts.tracking.view import COMPLETE_TAG, COPIED_TAG, RECORD_TAG, SEEN_TAG, WRITER_TAG
 
 RUNNING = "RUNNING"
 # Tags that a copy lacks at first: that it is complete, and always: who writes the run, which is a
 # process that writes to the database.
-LEFT_OUT = (WRITER_TAG, COMPLETE_TAG)
+LEFT_OUT = (WRITER_TAG, SEEN_TAG, COMPLETE_TAG)
 
 
 @dataclass(frozen=True)

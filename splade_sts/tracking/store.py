@@ -36,6 +36,7 @@ from splade_sts.tracking.view import (
     EXPERIMENT_TAG,
     MISSING_TAG,
     RECORD_TAG,
+    SEEN_TAG,
     TRAINING_TAG,
     WRITER_TAG,
 )
@@ -310,13 +311,14 @@ class Store:
         """Give every run that MLflow believes to be running, but whose writer is gone, the status
         it ended with.
 
-        That is the one its writer left in `end_note`, or KILLED where it left none.
+        That is the one its writer left in `end_note`, or KILLED where it left none. A run that was
+        taken for dead and goes on after all ends as it should: its record completes it.
         """
         for run in self.client.search_runs(
             [self.experiment_id], filter_string="attributes.status = 'RUNNING'"
         ):
-            writer = run.data.tags.get(WRITER_TAG)
-            if writer is None or alive(writer):
+            writer, seen = run.data.tags.get(WRITER_TAG), run.data.tags.get(SEEN_TAG)
+            if writer is None or alive(writer, float(seen) if seen else None, time.time()):
                 continue
             run_id, left = run.info.run_id, self.end_note(run.info.run_id)
             end: dict[str, Any] = {"status": "KILLED", "tags": {}}

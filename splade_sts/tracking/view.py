@@ -23,6 +23,7 @@ TRAINING_TAG, RECORD_TAG, COMPLETE_TAG = (
     "splade_sts.complete",
 )
 WRITER_TAG, MISSING_TAG = "splade_sts.writer", "splade_sts.missing"
+SEEN_TAG = "splade_sts.seen"  # when the writer last gave a sign of life, in seconds
 COPIED_TAG = "splade_sts.copied_from"  # the id that a run had in the store it was copied from
 EXPERIMENT_TAG, BASELINE_TAG = "dvc.experiment", "dvc.baseline"  # see splade_sts.runs.place
 NOTE_TAG, SWEEP_TAG = "mlflow.note.content", "sweep"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splade_sts.errors import without_secrets
-from splade_sts.tracking.owner import owner
+from splade_sts.tracking.owner import SIGN_SECONDS, owner
 from splade_sts.tracking.start import start_mlflow
-from splade_sts.tracking.view import WRITER_TAG
+from splade_sts.tracking.view import SEEN_TAG, WRITER_TAG
 
 if TYPE_CHECKING:
     from splade_sts.tracking.store import Store
@@ -40,6 +40,11 @@ def _read(messages: Messages) -> None:
     messages.put(None)
 
 
+def _sign() -> dict[str, str]:
+    """A sign of life, for `splade_sts.tracking.owner.alive` on other machines."""
+    return {SEEN_TAG: f"{time.time():.0f}"}
+
+
 class Writer:
     """Writes one training's messages to one MLflow run.
 
@@ -61,7 +66,7 @@ class Writer:
         from splade_sts.tracking.store import Store, param_entities
 
         self.store = store = Store.open(Path(self.start["root"]), self.start["experiment"])
-        tags = {**self.start["tags"], WRITER_TAG: owner()}
+        tags = {**self.start["tags"], WRITER_TAG: owner(), **_sign()}
         run = store.client.create_run(store.experiment_id, run_name=self.start["name"], tags=tags)
         self.run_id = run.info.run_id
         store.client.log_batch(self.run_id, params=param_entities(self.start["params"]))
@@ -87,19 +92,31 @@ class Writer:
         from mlflow.entities import Metric
         from mlflow.system_metrics import system_metrics_monitor as system  # private: mlflow
 
+        from splade_sts.tracking.store import tag_entities
+
         monitor: Any = system.SystemMetricsMonitor(self.run_id)  # type: ignore[no-untyped-call]
         monitor.start()
         try:
+            signed = time.monotonic()
             while self.status is None:
+                values = [Metric(*value) for value in self._batch(messages)]
+                due = time.monotonic() - signed >= SIGN_SECONDS
+                if due:
+                    signed = time.monotonic()
                 store.client.log_batch(
-                    self.run_id, metrics=[Metric(*value) for value in self._batch(messages)]
+                    self.run_id, metrics=values, tags=tag_entities(_sign()) if due else []
                 )
         finally:
             monitor.finish()
 
     def _batch(self, messages: Messages) -> list[Value]:
-        """The values in the messages of the next seconds, up to the end of the training."""
-        values = self.take(messages.get())
+        """The values in the messages of the next seconds, up to the end of the training; none where
+        there is no message for as long as a sign of life may take.
+        """
+        try:
+            values = self.take(messages.get(timeout=SIGN_SECONDS))
+        except queue.Empty:
+            return []
         deadline = time.monotonic() + BATCH_SECONDS
         while (
             self.status is None

@@ -3,17 +3,19 @@ listens on.
 """
 
 import os
+import queue
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -105,6 +107,39 @@ def test_a_killed_writer_is_settled_later(workspace: Path) -> None:
     assert runs(workspace)[0].info.status == "RUNNING"
     open_store(workspace).settle()
     assert [found.info.status for found in runs(workspace)] == ["KILLED"]
+
+
+def test_a_writer_of_another_machine(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives signs of life while its training says nothing; without them its run is ended."""
+    from splade_sts.tracking import writer as writing
+    from splade_sts.tracking.view import SEEN_TAG, WRITER_TAG
+
+    monkeypatch.setattr(writing, "SIGN_SECONDS", 0.2)
+    monkeypatch.setattr(writing, "owner", lambda: "another:1:1.00")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    start = {"root": workspace, "experiment": "splade-sts", "name": "a", "params": {}, "tags": {}}
+    writer = writing.Writer(start)
+    store = writer.open()
+    store.client.set_tag(writer.run_id, SEEN_TAG, "1")
+
+    def tags() -> dict[str, str]:
+        return dict(store.client.get_run(writer.run_id).data.tags)
+
+    messages: queue.Queue[Any] = queue.Queue()
+    following = threading.Thread(target=writer.follow, args=(store, messages))
+    following.start()
+    deadline = time.monotonic() + 30
+    while tags()[SEEN_TAG] == "1" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    messages.put(None)
+    following.join(30)
+    assert tags()[WRITER_TAG] == "another:1:1.00"
+    assert time.time() - float(tags()[SEEN_TAG]) < 60
+    store.settle()
+    assert store.client.get_run(writer.run_id).info.status == "RUNNING"
+    store.client.set_tag(writer.run_id, SEEN_TAG, "1")
+    store.settle()
+    assert store.client.get_run(writer.run_id).info.status == "KILLED"
 
 
 def test_four_trainings_at_once_make_one_database(workspace: Path) -> None:
