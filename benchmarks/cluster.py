@@ -5,12 +5,14 @@
 
 Everything is real and on this machine: a head and two nodes with a core each, whose caches and
 object stores are their own; a bare Git repository behind an sshd; data behind another sshd, or
-behind moto's S3 server. In the middle of the sweep, one after another, a node is killed with all
-its processes (another one joins), the branch is moved to a commit that does not hold the old one,
-Git's sshd is away for a minute, and the sweep itself is killed and typed again. Then every
-experiment is compared with that of a sequential sweep.
+behind moto's S3 server; an MLflow server with PostgreSQL, to which the nodes write. In the middle
+of the sweep, one after another, a node is killed with all its processes (another one joins), the
+branch is moved to a commit that does not hold the old one, Git's sshd is away for a minute, and the
+sweep itself is killed and typed again. Then every experiment is compared with that of a sequential
+sweep, and MLflow is asked for its runs.
 
-Needs requirements-cluster.txt, moto[s3,server] 5.2.5, and as root Debian's openssh-server.
+Needs requirements-cluster.txt, moto[s3,server] 5.2.5, and as root Debian's openssh-server and
+postgresql.
 """
 
 import argparse
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -199,11 +202,55 @@ def add_store(made: Bench, home: Path, project: Path, kind: str) -> None:
         dvc("remote", "modify", "store", "endpointurl", address)
 
 
-def start_node(made: Bench, name: str, options: list[str]) -> "subprocess.Popen[bytes]":
+def start_mlflow(made: Bench) -> str:
+    """An MLflow server whose runs PostgreSQL holds; its address."""
+    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"))
+    data, port, address = made.folder / "postgres", free_port(), free_port()
+    data.mkdir()
+    shutil.chown(data, "postgres")  # it refuses to run as root
+    made.folder.chmod(0o755)
+    become = ["runuser", "-u", "postgres", "--"]
+    made.run([*become, f"{binaries}/initdb", "-D", str(data), "-U", "bench", "-A", "trust"], data)
+    made.start(
+        [*become, f"{binaries}/postgres", "-D", str(data), "-p", str(port), "-k", str(data)],
+        "postgres.log",
+    )
+    wait_for(port)
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    server += ["--port", str(address), "--artifacts-destination", str(made.folder / "artifacts")]
+    server += ["--backend-store-uri", f"postgresql+psycopg2://bench@127.0.0.1:{port}/postgres"]
+    made.start(server, "mlflow.log", {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    wait_for(address)
+    return f"http://127.0.0.1:{address}"
+
+
+def mlflow_runs(uri: str) -> dict[str, Any]:
+    """How many runs an MLflow server has by status, and how often each name is complete."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    whole = Counter(
+        run.info.run_name for run in runs if run.data.tags.get("splade_sts.complete") == "true"
+    )
+    return {
+        "status": dict(Counter(run.info.status for run in runs)),
+        "complete": dict(sorted(whole.items())),
+    }
+
+
+def start_node(
+    made: Bench, name: str, options: list[str], more: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     """A node of the cluster with a cache and an object store of its own."""
     command = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
     command += ["--node-ip-address", "127.0.0.1", "--object-store-memory", "80000000"]
-    own = {"XDG_CACHE_HOME": str(made.folder / "caches" / name), "RAY_USAGE_STATS_ENABLED": "0"}
+    own = {
+        **more,
+        "XDG_CACHE_HOME": str(made.folder / "caches" / name),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
     return made.start(
         [*command, "--temp-dir", str(made.folder / name), *options], f"{name}.log", own
     )
@@ -216,11 +263,13 @@ def refs(made: Bench, folder: Path) -> dict[str, str]:
     return {name: tree for tree, name in (line.split(" ") for line in lines)}
 
 
-def sweep(made: Bench, folder: Path, count: int, *options: str) -> "subprocess.Popen[bytes]":
+def sweep(
+    made: Bench, folder: Path, count: int, more: Mapping[str, str], *options: str
+) -> "subprocess.Popen[bytes]":
     """Start a sweep over seeds."""
     seeds = ",".join(map(str, range(1, count + 1)))
     command = ["env", "-C", str(folder), sys.executable, "-m", "splade_sts", "sweep"]
-    return made.start([*command, f"train.seed={seeds}", *options], f"{folder.name}.log")
+    return made.start([*command, f"train.seed={seeds}", *options], f"{folder.name}.log", more)
 
 
 def measure(kind: str, count: int, away: float) -> dict[str, Any]:
@@ -243,22 +292,24 @@ def measure(kind: str, count: int, away: float) -> dict[str, Any]:
         alone = shutil.copytree(project, made.folder / "alone", symlinks=True)
 
         made.started = time.monotonic()
-        if sweep(made, alone, count).wait():
+        if sweep(made, alone, count, {}).wait():
             raise RuntimeError((made.folder / "alone.log").read_text()[-4000:])
         sequential = time.monotonic() - made.started
         expected = refs(made, alone)
 
         ray_port = free_port()
         head = ["--head", "--port", str(ray_port), "--num-cpus", "0", "--include-dashboard=false"]
-        start_node(made, "head", [*head, "--ray-client-server-port", str(free_port())])
+        tracking = start_mlflow(made)
+        shown = {"MLFLOW_TRACKING_URI": tracking}
+        start_node(made, "head", [*head, "--ray-client-server-port", str(free_port())], shown)
         wait_for(ray_port)
         join = ["--address", f"127.0.0.1:{ray_port}", "--num-cpus", "1"]
-        nodes = [start_node(made, name, join) for name in ("one", "two")]
+        nodes = [start_node(made, name, join, shown) for name in ("one", "two")]
         time.sleep(10)
         options = ("--ray", f"127.0.0.1:{ray_port}")
         made.started = time.monotonic()
         made.happened(f"a sweep of {count} experiments starts on two nodes")
-        asked, seen, back = sweep(made, project, count, *options), 0, 0.0
+        asked, seen, back = sweep(made, project, count, shown, *options), 0, 0.0
         while asked.poll() is None or seen < count:
             if time.monotonic() - made.started > PATIENCE:
                 raise RuntimeError((made.folder / "project.log").read_text()[-6000:])
@@ -274,7 +325,7 @@ def measure(kind: str, count: int, away: float) -> dict[str, Any]:
                 made.happened(f"{seen} of {count} handed in")
                 if seen == KILL:
                     made.kill(nodes[0])
-                    start_node(made, "three", join)
+                    start_node(made, "three", join, shown)
                     made.happened("a node is killed; another one joins")
                 elif seen == MOVE:
                     for command in (
@@ -290,7 +341,7 @@ def measure(kind: str, count: int, away: float) -> dict[str, Any]:
                     made.happened("Git's sshd goes away")
                 elif seen == INTERRUPT:
                     made.kill(asked)
-                    asked = sweep(made, project, count, *options)
+                    asked = sweep(made, project, count, shown, *options)
                     made.happened("the sweep is killed and typed again")
         made.happened("the sweep has ended")
         if asked.returncode:
@@ -299,6 +350,7 @@ def measure(kind: str, count: int, away: float) -> dict[str, Any]:
             "store": kind,
             **compared(made, expected, refs(made, project), refs(made, origin)),
             "sequential_seconds": round(sequential, 1),
+            "mlflow": mlflow_runs(tracking),
             "said": said((made.folder / "project.log").read_text()),
             "events": made.events,
         }
