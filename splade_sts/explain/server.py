@@ -3,6 +3,7 @@
 import json
 import secrets
 import sys
+import traceback
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, without_commands, without_secrets
 from splade_sts.explain.examples import EXAMPLES, GOLD_MAX
 from splade_sts.explain.explanation import Models, SentenceError
 
@@ -72,7 +73,7 @@ class ExplainServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the traceback of a defect; a browser that went away is none."""
         if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
+            print(without_commands(without_secrets(traceback.format_exc())), file=sys.stderr)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -106,9 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the browser went away
             raise
         except Exception:
+            self.server.handle_error(self.request, self.client_address)
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
             said = "This is a defect of the program. Its terminal shows what happened"
-            self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": said, "sentence": None})
-            raise
+            answer = {"error": said, "sentence": None}
         self._send_json(status, answer)
 
     def _sentences(self) -> tuple[str, str]:
