@@ -44,7 +44,7 @@ def explain(arguments: argparse.Namespace) -> None:
 
 def model_folders(named: list[str]) -> dict[str, Path]:
     """The folders of the models by the names that the page gives them: the last part of the path,
-    or all of it where two have the same.
+    or more of it where two have the same.
 
     Args:
         named: folders; without any those of the pipeline.
@@ -57,12 +57,13 @@ def model_folders(named: list[str]) -> dict[str, Path]:
     if not named:
         root = layout.project_root()
         return {MODELS[name]: root / layout.model(name) for name in layout.MODELS}
-    if len(named) > 2 or len(set(named)) < len(named):
+    folders = [Path(name).resolve() for name in named]
+    if len(folders) > 2 or len(set(folders)) < len(folders):
         raise UserError(
             f"--model: found {', '.join(named)}; expected one folder, or two to compare"
         )
-    folders = [Path(name) for name in named]
-    short = [MODELS.get(folder.name, folder.name) for folder in folders]
-    return dict(
-        zip(short if all(short) and len(set(short)) == len(short) else named, folders, strict=True)
-    )
+    parts = 1  # of a path: as few as tell the models apart
+    while len({folder.parts[-parts:] for folder in folders}) < len(folders):
+        parts += 1
+    names = ["/".join(folder.parts[-parts:]) for folder in folders]
+    return {MODELS.get(name, name): folder for name, folder in zip(names, folders, strict=True)}

@@ -122,7 +122,7 @@ class Models:
             UserError: a folder holds no SPLADE model.
         """
         for folder in folders.values():
-            if not (folder / "modules.json").is_file():
+            if not _is_file(folder / "modules.json"):
                 raise UserError(
                     f"{folder} holds no model (no modules.json). `dvc repro` makes models/base and "
                     "models/finetuned, `dvc exp apply demo` brings those of `make demo`, and "
@@ -148,6 +148,13 @@ class Models:
             return _explanation(
                 [_scored(name, model, pair) for name, model in self._models.items()]
             )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def checked(number: int, sentence: str) -> str:

@@ -118,7 +118,7 @@ def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last part of a path where that tells them apart; the pipeline's without any."""
     assert list(model_folders(["a/base", "a/finetuned"])) == ["base", "fine-tuned"]
-    assert list(model_folders(["a/base", "b/base"])) == ["a/base", "b/base"]
+    assert list(model_folders(["a/x/base", "b/base"])) == ["x/base", "b/base"]
     assert list(model_folders(["other"])) == ["other"]
     (tmp_path / ".dvc").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -127,7 +127,7 @@ def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "base": tmp_path / "models/base",
         "fine-tuned": tmp_path / "models/finetuned",
     }
-    for wrong in (["a", "b", "c"], ["a", "a"]):
+    for wrong in (["a", "b", "c"], ["a", "./a"]):
         with pytest.raises(UserError, match="expected one folder, or two to compare"):
             model_folders(wrong)
 
@@ -136,9 +136,10 @@ def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ("named", "message"),
     [
         ([], r"models/base holds no model .*`dvc repro` makes .*`dvc exp apply demo`.*--model"),
+        (["x" * 5000], r"x holds no model \(no modules.json\)"),
         (["dense"], "the modules are those of a .SentenceTransformer.*; expected a SparseEncoder"),
     ],
-    ids=["no finished run", "no head"],
+    ids=["no finished run", "long name", "no head"],
 )
 def test_models_that_are_refused(
     tiny_bert: Path,
@@ -147,11 +148,11 @@ def test_models_that_are_refused(
     named: list[str],
     message: str,
 ) -> None:
-    """In one message, and the port is free again."""
+    """In one message."""
     from sentence_transformers import SentenceTransformer
 
     (tmp_path / ".dvc").mkdir()
-    if named:
+    if named == ["dense"]:
         SentenceTransformer(str(tiny_bert)).save(str(tmp_path / "dense"), create_model_card=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
