@@ -178,8 +178,11 @@ def _scored(name: str, model: SparseEncoder, pair: tuple[str, str]) -> _Scored:
     found: Predictions = predict(model, pairs, encoded)
     longest = model.max_seq_length
     assert longest is not None  # a transformer has a longest input
-    whole = model.tokenizer(list(pair))["input_ids"]
-    read = [set(model.tokenizer.convert_ids_to_tokens(ids[:longest])) for ids in whole]
+    tokenizer = model.tokenizer
+    whole = tokenizer(list(pair))["input_ids"]
+    cut = tokenizer(list(pair), truncation=True, max_length=longest)
+    special = set(tokenizer.all_special_tokens)
+    read = [set(tokenizer.convert_ids_to_tokens(ids)) - special for ids in cut["input_ids"]]
     return _Scored(
         Judgement(
             name,
