@@ -464,12 +464,11 @@ def _means(suite: Suite) -> tuple[dict[Mean, str], str]:
     said: dict[Mean, str] = {}
     sentences = ""
     for which, sets in over.items():
-        said[which] = f"mean of {'all ' if which == 'all' else ''}{len(sets)}"
+        kind: dict[Mean, str] = {"all": "all ", "usual": "the usual ", "enough": ""}
+        said[which] = f"mean of {kind[which]}{len(sets)}"
         if which == "usual":
-            said[which] = f"mean of the usual {len(sets)}"
             sentences += f" The usual {len(sets)} are {', '.join(sets)}."
         if which == "enough":
-            said[which] = f"mean of {len(sets)} with numbers"
             sentences += f" {len(sets)} sets have numbers in all three tables: {', '.join(sets)}."
     return said, sentences
 

@@ -9,6 +9,7 @@ import pytest
 from splade_sts.comparison.compare import SearchResults, SplitResults, compare
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.comparison.suite import SetScores, make_suite
+from splade_sts.data.pairs import Pairs
 from splade_sts.data.search import SearchOrigin
 from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
@@ -401,3 +402,20 @@ def test_several_means_of_test_sets():
     assert whole.rows[-2][2] != whole.rows[-1][2]
     assert f"The usual 7 are {', '.join(seven)}." in whole.reading
     assert tables["Test sets without pairs of train"].rows[-1][0] == "mean of the usual 7"
+
+
+def test_the_mean_of_sets_that_have_numbers():
+    """Where one has too few pairs without what train holds."""
+    results = two_genres()
+    scores = {"base": results.base.cosine, "finetuned": results.finetuned.cosine}
+    few = Pairs(*([f"few {s} {n}" for n in range(200)] for s in "ab"), results.pairs.score)
+    sets = {"test": SetScores(results.pairs, scores), "FEW": SetScores(few, scores)}
+    sets["MORE"] = sets["test"]
+    suite = make_suite(sets, few.select(np.arange(200) < 150), None, BOOTSTRAP)
+    comparison = replace(comparison_of(repeated(BASE), repeated(FINETUNED)), suite=suite)
+    whole, without = (one for one in sections(comparison)[1:3])
+    assert "2 sets have numbers in all three tables: test, MORE." in whole.reading
+    assert [row[0] for row in without.rows[3:]] == ["mean of all 3", "mean of 2"]
+    assert without.rows[1][1:4] == ["150 of 200 (75 %)", "–", "–"]
+    assert without.rows[3][2] == "–"
+    assert without.rows[4][2] == whole.rows[4][2] != "–"
