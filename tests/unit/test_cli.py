@@ -143,7 +143,9 @@ def test_seeds_whose_precision_is_not_known(
         commit(repository, "what the hardware has")
     assert call(monkeypatch, "seeds", "HEAD", "HEAD~1") == 0
     missing = "not in the cache: evidence/train.json of HEAD, HEAD~1 (dvc pull)"
-    assert f"{missing}; whether all trained in one precision is not known" in capsys.readouterr().err
+    assert (
+        f"{missing}; whether all trained in one precision is not known" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
