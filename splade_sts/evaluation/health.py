@@ -22,9 +22,9 @@ SPARSER = "raise train.regularizer_weight, or check that the base model is a SPL
 # data of a narrow domain.
 ALIKE = 0.9
 # Share of sentences without a single active dim from which a model counts as collapsed: more than a
-# third of all pairs then have the cosine 0 whatever they say. Healthy models leave none without. With
-# their active dims taken away, 1 % have none where 5 are left on average, and 3 to 12 % where 3 are
-# (docs/results/health).
+# third of all pairs then have the cosine 0 whatever they say. Healthy models leave none without.
+# With their active dims taken away, 1 % have none where 5 are left on average, and 3 to 12 % where
+# 3 are (docs/results/health).
 WITHOUT_TERMS = 0.2
 # Mean active dims below which most sentences have none, where only the mean is known.
 LEAST_ACTIVE_DIMS = 0.5
