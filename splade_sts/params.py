@@ -508,12 +508,11 @@ def _problems(error: ValidationError) -> list[str]:
         if isinstance(found, str):
             lines[found] = None
         else:
-            location, value, expected = found
-            wrong.setdefault(location, (value, []))[1].append(expected)
+            place, value, words = found
+            wrong.setdefault(place, (value, []))[1].append(words)
+    inner = [place for place in wrong if place]
     for location, (value, expected) in wrong.items():
-        if any(
-            isinstance(key, int) and (*place,) == location for *place, key in filter(None, wrong)
-        ):
+        if any(other[:-1] == location and isinstance(other[-1], int) for other in inner):
             continue  # a list in which something is wrong
         if _allows_null(location):
             expected.append("null")
