@@ -11,6 +11,7 @@ from splade_sts.cli.arguments import RUNS, Commands, json_argument, run_argument
 from splade_sts.errors import UserError
 
 if TYPE_CHECKING:
+    from splade_sts.runs.record import Record
     from splade_sts.runs.scores import SplitScores, Without
     from splade_sts.runs.seeds import SeedSummary
     from splade_sts.runs.settings import Settings
@@ -175,15 +176,14 @@ def sum_up_seeds(arguments: argparse.Namespace) -> "SeedSummary":
     predictions, which is said.
     """
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import open_runs, read_records
-    from splade_sts.runs.record import COMPARISON
+    from splade_sts.runs.experiments import open_runs
     from splade_sts.runs.scores import NotInCacheError, SplitScores, read_scores
     from splade_sts.runs.seeds import check_only_seeds_differ, summarize
 
     root = layout.project_root()
     bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
     opened = open_runs(root, arguments.run)
-    records = read_records(opened, cached=(COMPARISON,))
+    records = records_of_seeds(opened)
     check_only_seeds_differ(records)
     scores: dict[str, SplitScores | None] = {}
     for split in reported(arguments.on):
@@ -204,8 +204,7 @@ def sum_up_seeds(arguments: argparse.Namespace) -> "SeedSummary":
 def compare_seeds(arguments: argparse.Namespace) -> "Settings":
     """The runs of `seeds` against another setting, or a model that they have in common."""
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import open_runs, read_records
-    from splade_sts.runs.record import COMPARISON
+    from splade_sts.runs.experiments import open_runs
     from splade_sts.runs.scores import read_scores
     from splade_sts.runs.seeds import check_only_seeds_differ
     from splade_sts.runs.settings import MODELS, compare_settings, compare_with_model, paired
@@ -214,9 +213,15 @@ def compare_seeds(arguments: argparse.Namespace) -> "Settings":
     compare = params.load(root / layout.PARAMS).compare
     bootstrap = Bootstrap.of(compare)
     margin = compare.margin if arguments.margin is None else arguments.margin
+    model = next((one for one in MODELS if one in arguments.against), None)
+    if model is not None and len(arguments.against) > 1:
+        raise UserError(
+            f"--against {' '.join(arguments.against)}: {model} is a model that the runs before it "
+            f"have in common; name it alone (--against {model}), or leave it out and name the runs "
+            "of one other setting"
+        )
     opened, splits = open_runs(root, arguments.run), reported(arguments.on)
-    records = read_records(opened, cached=(COMPARISON,))
-    model = next((one for one in MODELS if arguments.against == [one]), None)
+    records = records_of_seeds(opened)
     if model is not None:
         check_only_seeds_differ(records)
         alone = {split: [read_scores(opened, split)] for split in splits}
@@ -224,7 +229,7 @@ def compare_seeds(arguments: argparse.Namespace) -> "Settings":
         found = {split: one for split, (one,) in left.items()}
         return compare_with_model(records, model, found, bootstrap, margin, arguments.without)
     others = open_runs(root, arguments.against)
-    second = paired(records, read_records(others, cached=(COMPARISON,)))
+    second = paired(records, records_of_seeds(others))
     others = {name: others[name] for name in second}
     both = {split: [read_scores(opened, split), read_scores(others, split)] for split in splits}
     left = left_without(both, [opened, others], arguments.without)
@@ -259,6 +264,22 @@ def left_without(
     for one in few:
         print(f"{one}; it is not shown", file=sys.stderr)
     return left
+
+
+def records_of_seeds(opened: Mapping[str, "RunFiles"]) -> dict[str, "Record"]:
+    """The records of runs; says of which ones the precision of the training is not known."""
+    from splade_sts.runs.experiments import read_records
+    from splade_sts.runs.record import COMPARISON, TRAINING, not_in_cache
+    from splade_sts.runs.seeds import unknown_precision
+
+    records = read_records(opened, cached=(COMPARISON, TRAINING))
+    if unknown := unknown_precision(records):
+        missing = not_in_cache([f"{TRAINING} of {', '.join(unknown)}"])
+        print(
+            f"{missing}; whether all trained in one precision is not known (train.precision: auto)",
+            file=sys.stderr,
+        )
+    return records
 
 
 def reported(named: Sequence[str] | None) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +13,11 @@ from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
 from splade_sts.comparison.statistics import Array, Bootstrap, correlation
 from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
-from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
+from splade_sts.runs.record import OUTPUT_TAG, Record
 from splade_sts.runs.scores import SplitScores, Without
+from splade_sts.runs.table import varied_params
 
-SEED = "train.seed"
+SEED, PRECISION = "train.seed", "train.precision"
 SHOWN = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
 # Outputs that runs which differ in their seed have in common.
 COMMON = (layout.NORMALIZED, layout.model("base"))
@@ -94,17 +97,17 @@ def check_only_seeds_differ(runs: Mapping[str, Record]) -> None:
     """Check that the runs make a summary over seeds.
 
     Raises:
-        UserError: fewer than two runs, other parameters than the seed differ, the data or the base
-            model differ, or two runs have the same seed.
+        UserError: fewer than two runs, other parameters than the seed differ, the data, the base
+            model or the precision of the training differ, or two runs have the same seed.
     """
     if len(runs) < 2:
         raise UserError("one run has no spread: name at least two that differ in train.seed")
-    first, *others = runs
-    for other in others:
-        if different := _differences(runs[first], runs[other]):
+    for (first, one), (second, other) in combinations(runs.items(), 2):
+        if different := differences(one, other):
             raise UserError(
-                f"{first} and {other} differ in more than {SEED}, so their spread is not that of "
-                "seeds:\n  " + "\n  ".join(different)
+                f"{first} and {second} differ in more than {SEED}, so their spread is not that of "
+                "seeds:\n  "
+                + "\n  ".join(f"{name}: {a!r} and {b!r}" for name, (a, b) in different.items())
             )
     seeds = seeds_of(runs)
     if len(set(seeds.values())) < len(seeds):
@@ -114,20 +117,35 @@ def check_only_seeds_differ(runs: Mapping[str, Record]) -> None:
         )
 
 
-def _differences(one: Record, other: Record) -> list[str]:
-    mine, theirs = one.params, other.params
-    different = [
-        f"{name}: {mine.get(name)!r} and {theirs.get(name)!r}"
-        for name in sorted({*mine, *theirs})
-        if mine.get(name) != theirs.get(name) and name != SEED and not name.startswith(FREE_PARAMS)
+def differences(one: Record, other: Record) -> dict[str, tuple[Any, Any]]:
+    """What two runs differ in apart from their seed, with both values: parameters that a result
+    depends on; the precision of the training, where both records know it; and the content of the
+    outputs in `COMMON`, as DVC's hashes.
+    """
+    found = {
+        name: (one.params.get(name), other.params.get(name))
+        for name in varied_params([one, other])
+        if name != SEED
+    }
+    became = one.tags.get("precision"), other.tags.get("precision")
+    if PRECISION not in found and None not in became and became[0] != became[1]:
+        found[f"what {PRECISION}: {one.params[PRECISION]} became"] = became
+    for path in COMMON:
+        tag = f"{OUTPUT_TAG}{path}"
+        if one.tags.get(tag) != other.tags.get(tag):
+            found[f"the content of {path}"] = (one.tags.get(tag), other.tags.get(tag))
+    return found
+
+
+def unknown_precision(runs: Mapping[str, Record]) -> list[str]:
+    """The runs of which it is not known what their training computed in: the hardware chose, and
+    `evidence/train.json`, which says it, is not in DVC's cache or was not asked for.
+    """
+    return [
+        name
+        for name, record in runs.items()
+        if record.params[PRECISION] == "auto" and "precision" not in record.tags
     ]
-    tags = [f"{OUTPUT_TAG}{path}" for path in COMMON]
-    different += [
-        f"the content of {tag.removeprefix(OUTPUT_TAG)}"
-        for tag in tags
-        if one.tags.get(tag) != other.tags.get(tag)
-    ]
-    return different
 
 
 def seeds_of(runs: Mapping[str, Record]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from splade_sts.runs.settings import Difference, Settings
 from splade_sts.text import paragraph, printed_json, terminal_table
 
 MODELS = {"base": "base model", "dense": "dense encoder"}
+NOTHING = "no parameter, nor in data, base model or precision"
 
 
 def as_json(found: SeedSummary | Settings) -> str:
@@ -127,7 +128,7 @@ def settings_text(found: Settings) -> str:
         compared = [
             f"{first}: {', '.join(_runs(found.first))}",
             f"{second}: {', '.join(_runs(found.second))}",
-            f"they differ in: {', '.join(differs) or 'no parameter'}",
+            f"they differ in: {', '.join(differs) or NOTHING}",
         ]
     headers = ["", first, second, "difference", f"{percent} interval", "over"]
     headers.append(f"{percent} over\nseeds and clusters")

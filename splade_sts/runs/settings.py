@@ -18,10 +18,10 @@ from splade_sts.runs.seeds import (
     Measured,
     both_ways,
     check_only_seeds_differ,
+    differences,
     measured,
     seeds_of,
 )
-from splade_sts.runs.table import varied_params
 
 # What runs are compared with beside other runs: the base model and the dense encoder that they
 # have in common.
@@ -63,7 +63,7 @@ class Settings:
     Attributes:
         first: the seed of each run, by name.
         second: the same with the same seeds in the same order; or the model that takes its place.
-        differs: parameters in which they differ, with both values.
+        differs: what they differ in, with both values, see `differences`.
         confidence: level of the intervals.
         margin: the largest loss in Spearman that does not matter; None: nothing is said of it.
         metrics: by split and name (`test.spearman`).
@@ -148,11 +148,7 @@ def compare_settings(
     return Settings(
         seeds_of(first),
         seeds_of(second),
-        {
-            name: (one.params.get(name), two.params.get(name))
-            for name in varied_params([one, two])
-            if name != SEED
-        },
+        differences(one, two),
         bootstrap.confidence,
         margin,
         metrics,

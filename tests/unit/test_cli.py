@@ -137,6 +137,21 @@ def test_seeds(
     assert "HEAD~1 (seed 42)" in said.out
     missing = "not in the cache: predictions/finetuned/test.parquet of HEAD, HEAD~1 (dvc pull)"
     assert f"{missing}; test has no interval over pairs" in said.err
+    assert "precision" not in said.err
+
+
+def test_seeds_whose_precision_is_not_known(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the hardware chose it, and the cache does not hold what came of that."""
+    for seed in (1, 2):
+        set_params(repository, train__precision="auto", train__seed=seed)
+        commit(repository, "what the hardware has")
+    assert call(monkeypatch, "seeds", "HEAD", "HEAD~1") == 0
+    missing = "not in the cache: evidence/train.json of HEAD, HEAD~1 (dvc pull)"
+    assert (
+        f"{missing}; whether all trained in one precision is not known" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,6 +162,8 @@ def test_seeds(
         (["--without", "pairs"], "not in the cache: predictions/finetuned/validation.parquet of"),
         (["--against", "HEAD", "HEAD~1"], "in both settings: HEAD, HEAD~1"),
         (["--against", "other"], "no DVC experiment or Git revision other"),
+        (["--against", "base", "HEAD"], "--against base HEAD: base is a model that the runs"),
+        (["--against", "HEAD", "dense"], "name it alone (--against dense), or leave it out"),
     ],
 )
 def test_comparisons_of_seeds_that_are_refused(

@@ -15,7 +15,7 @@ from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.runs.record import Record
 from splade_sts.runs.scores import SplitScores
-from splade_sts.runs.seeds import check_only_seeds_differ, summarize
+from splade_sts.runs.seeds import check_only_seeds_differ, summarize, unknown_precision
 from splade_sts.runs.seeds_view import as_json, settings_text, summary_text
 from splade_sts.runs.settings import (
     compare_settings,
@@ -345,3 +345,52 @@ def test_settings_that_are_refused(record: Record) -> None:
     both = {"test": (scores(0.3), scores(0.3, first="x"))}
     with pytest.raises(UserError, match=r"a1 and b1 were evaluated on other pairs \(test\)"):
         compare_settings(first, second, both, BOOTSTRAP, None)
+
+
+def test_auto_became_something_else(record: Record) -> None:
+    """The same parameter, of which the hardware made one thing or another: no spread of seeds, and
+    what two settings differ in.
+    """
+    auto = {"train.precision": "auto"}
+    first = runs_of(record, "a", (1, 2), **auto)
+    other = runs_of(record, "b", (1, 2, 3), tags={"precision": "bf16"}, **auto)
+    message = r"a1 and b3 .*\n  what train.precision: auto became: 'fp32' and 'bf16'$"
+    with pytest.raises(UserError, match=message):
+        check_only_seeds_differ({**first, "b3": other["b3"]})
+    del other["b3"]
+    both = {"test": (scores(0.3, 2), scores(0.3, 2))}
+    text = settings_text(compare_settings(first, other, both, BOOTSTRAP, None))
+    assert "they differ in: what train.precision: auto became (fp32 and bf16)\n" in text
+
+
+def test_what_auto_became_is_not_known(record: Record) -> None:
+    """Nothing is made up for a run whose evidence is not in DVC's cache; the others are compared
+    still.
+    """
+    auto = {"train.precision": "auto"}
+    tags = {name: value for name, value in record.tags.items() if name != "precision"}
+    bare = replace(seeded(record, 1, **auto), tags=tags)
+    known, other = (
+        seeded(record, 2, **auto),
+        seeded(record, 3, tags={"precision": "bf16"}, **auto),
+    )
+    check_only_seeds_differ({"a": bare, "b": known})
+    assert unknown_precision({"a": bare, "b": known}) == ["a"]
+    assert unknown_precision({"a": replace(bare, params=record.params)}) == []
+    with pytest.raises(UserError, match="b and c differ in more"):
+        check_only_seeds_differ({"a": bare, "b": known, "c": other})
+
+
+def test_settings_that_differ_in_their_files(record: Record) -> None:
+    """The same parameters, other data at the same path: DVC's hash says so."""
+    first = runs_of(record, "a", (1, 2))
+    changed = {"dvc.md5.data/normalized": "0" * 32, "dvc.md5.models/base": "1" * 32}
+    second = runs_of(record, "b", (1, 2), tags=changed)
+    both = {"test": (scores(0.3, 2),) * 2}
+    found = compare_settings(first, second, both, BOOTSTRAP, None)
+    text = " ".join(settings_text(found).split())
+    data, base = (record.tags[tag] for tag in changed)
+    assert f"they differ in: the content of data/normalized ({data} and {'0' * 32}), " in text
+    assert f"the content of models/base ({base} and {'1' * 32})" in text
+    same = compare_settings(first, runs_of(record, "b", (1, 2)), both, BOOTSTRAP, None)
+    assert "they differ in: no parameter, nor in data, base model" in settings_text(same)
