@@ -73,7 +73,10 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     for name in (
         "experiment",
         "pareto",
+        "promote",
+        "publish",
         "register",
+        "release",
         "runs",
         "score",
         "seeds",
