@@ -32,8 +32,10 @@ def release_card(run: Run) -> str:
     card = ModelCard(content, ignore_metadata_errors=False)
     results = [*similarity_results(run), *search_results(run)]
     data = ModelCardData(**card.data.to_dict(), model_name=run.name, eval_results=results)
-    body = card.text.strip().removesuffix(USE.strip())
-    parts = [body.strip(), *_further(run), *_searches(run), _use(), _license(run), _made(run)]
+    # what comes from outside is one line in the card: it begins no section
+    first, *others = card.text.strip().removesuffix(USE.strip()).strip().split("\n\n## ")
+    sections = [f"## {section}" for section in others]
+    parts = [first, _use(), *sections, *_further(run), *_searches(run), _license(run), _made(run)]
     text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
     return str(ModelCard(text, ignore_metadata_errors=False))
 
@@ -204,7 +206,7 @@ def _made(run: Run) -> str:
         [
             "## How it was made",
             f"{commit}. `dvc repro` makes all of it from [the parameters](pipeline/params.yaml).",
-            markdown_table(["", ""], summary, labels=2),
+            markdown_table(["part", "what it was"], summary, labels=2),
             "[dvc.lock](pipeline/dvc.lock) has the hash of everything that went in and came out:",
             markdown_table(["output", "DVC's hash (MD5)"], hashes, labels=2),
             "[The report](report/comparison.html) has more: slices, controls, the data audit.",
