@@ -61,6 +61,8 @@ def publish(arguments: argparse.Namespace) -> None:
         f"licence {plan.license or 'none'}",
         flush=True,
     )
+    if not plan.private:
+        print(f"report/ quotes sentences of {plan.data}: be sure that everybody may read them")
     if arguments.dry_run:
         print("nothing was sent (--dry-run)")
         return

@@ -17,6 +17,7 @@ from splade_sts.evaluation.results import MEASURES
 from splade_sts.model.card import UNKNOWN, USE
 from splade_sts.release.run import Run
 from splade_sts.report import names
+from splade_sts.report.setting import origin
 from splade_sts.text import markdown_table, one_line
 
 # What a name on the Hub takes the place of.
@@ -35,7 +36,15 @@ def release_card(run: Run) -> str:
     # what comes from outside is one line in the card: it begins no section
     first, *others = card.text.strip().removesuffix(USE.strip()).strip().split("\n\n## ")
     sections = [f"## {section}" for section in others]
-    parts = [first, _use(), *sections, *_further(run), *_searches(run), _license(run), _made(run)]
+    parts = [
+        first,
+        _use(run),
+        *sections,
+        *_further(run),
+        *_searches(run),
+        _license(run),
+        _made(run),
+    ]
     text = f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
     return str(ModelCard(text, ignore_metadata_errors=False))
 
@@ -91,13 +100,13 @@ def _dataset(run: Run, name: str) -> dict[str, Any]:
             "dataset_split": name,
             "dataset_revision": data.revision,
         }
-    origin = data.test_sets[name]
+    found = data.test_sets[name]
     return {
-        "dataset_type": origin.source if origin.revision else name,
+        "dataset_type": found.source if found.revision else name,
         "dataset_name": name,
-        "dataset_config": origin.config,
-        "dataset_split": origin.split,
-        "dataset_revision": origin.revision,
+        "dataset_config": found.config,
+        "dataset_split": found.split,
+        "dataset_revision": found.revision,
     }
 
 
@@ -109,12 +118,12 @@ def _further(run: Run) -> list[str]:
     level, rows = suite.levels["all"], []
     for name, part in level.sets.items():
         dims = run.evaluation.splits[name].metrics.active_dims
-        origin = run.setting.provenance.test_sets.get(name)
-        revision = origin.revision if origin else run.setting.provenance.revision
+        data = run.setting.provenance
+        place = data.test_sets.get(name, data)
         rows.append(
             [
                 one_line(name),
-                one_line(revision or ""),
+                one_line(origin(place.source, place.revision)),
                 f"{part.pairs:,}",
                 *_coefficients(part.found.get("finetuned")),
                 names.number("active_dims", dims),
@@ -122,7 +131,7 @@ def _further(run: Run) -> list[str]:
         )
     rows.append(["mean", "", "", *_coefficients(level.mean.get("finetuned")), ""])
     interval = f"[{names.percent(run.comparison.confidence)} interval]"
-    headers = ["set", "revision", "pairs"]
+    headers = ["set", "source", "pairs"]
     headers += [f"{names.METRICS[one]} {interval}" for one in COSINE]
     table = markdown_table([*headers, names.METRICS["active_dims"]], rows, labels=2)
     return ["## Further test sets", table]
@@ -146,13 +155,13 @@ def _searches(run: Run) -> list[str]:
     rows = [
         [
             one_line(name),
-            one_line(found.revision or ""),
+            one_line(origin(found.source, found.revision)),
             *(_searched(found, measure) for measure in MEASURES),
             names.number("active_dims", found.finetuned_active_dims),
         ]
         for name, found in searches.items()
     ]
-    headers = ["set", "revision", *(names.METRICS[one] for one in MEASURES)]
+    headers = ["set", "source", *(names.METRICS[one] for one in MEASURES)]
     note = (
         f"In brackets the {names.percent(run.comparison.confidence)} interval of the change by "
         "fine-tuning, over groups of queries."
@@ -167,7 +176,10 @@ def _searched(found: SearchComparison, measure: str) -> str:
     return value if change.gain is None else f"{value} [{', '.join(names.ends(change.gain, '+'))}]"
 
 
-def _use() -> str:
+def _use(run: Run) -> str:
+    limit = run.setting.params.get("evaluate.max_active_dims")
+    more = f", max_active_dims={limit}" if limit else ""
+    measured = f"\n\nThe results are those of at most {limit} active dims." if limit else ""
     return f"""## Use
 
 `pip install sentence-transformers=={version("sentence-transformers")}`, then
@@ -175,11 +187,11 @@ def _use() -> str:
 ```python
 from sentence_transformers import SparseEncoder
 
-model = SparseEncoder("{PLACE}")
+model = SparseEncoder("{PLACE}"{more})
 embeddings = model.encode(["A plane is taking off.", "An air plane is taking off."])
 print(model.similarity(embeddings, embeddings))  # cosine
 print(model.decode(embeddings[0], top_k=8))  # terms and their weights
-```"""
+```{measured}"""
 
 
 def _license(run: Run) -> str:

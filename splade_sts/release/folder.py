@@ -19,6 +19,7 @@ from splade_sts.errors import UserError
 from splade_sts.files import read_json, replacing_folder, sha256, write_json
 from splade_sts.release.card import release_card
 from splade_sts.release.run import Run, read_finished
+from splade_sts.report.named import name_run
 
 CARD, MANIFEST = "README.md", "release.json"
 # A file of these names may run code when it is read.
@@ -144,7 +145,9 @@ def _papers(run: Run) -> dict[str, bytes]:
     found = {}
     for path, content in run.record.artifacts.items():
         name = Path(path)
-        if name.parent == layout.REPORTS and name.name != "model_card.md":
+        if name == layout.REPORTS / "comparison.html":
+            found[f"report/{name.name}"] = name_run(content, run.facts)
+        elif name.parent == layout.REPORTS and name.name != "model_card.md":
             found[f"report/{name.name}"] = content
         elif name in (layout.PARAMS, layout.LOCK):
             found[f"pipeline/{name.name}"] = content

@@ -42,6 +42,7 @@ class Plan:
         left_out: files of the folder that do not belong to the release.
         card: the text of the card, with the repository's name in it.
         commit: the one that made the model.
+        data: what the model was trained on, of which the report quotes pairs.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Plan:
     left_out: tuple[str, ...]
     card: str
     commit: str
+    data: str
 
     @classmethod
     def of(cls, folder: Path, name: str, private: bool) -> "Plan":
@@ -73,7 +75,17 @@ class Plan:
         }
         found = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
         left_out = sorted(path for path in found if not _known(path, sizes))
-        return cls(folder, name, private, license, sizes, tuple(left_out), card, release.commit)
+        return cls(
+            folder=folder,
+            name=name,
+            private=private,
+            license=license,
+            sizes=sizes,
+            left_out=tuple(left_out),
+            card=card,
+            commit=release.commit,
+            data=str(release.data["source"]),
+        )
 
 
 def _known(path: str, sizes: dict[str, int]) -> bool:
@@ -186,6 +198,10 @@ def _reason(failure: Failure, name: str, user: str) -> str:
         return "HF_HUB_OFFLINE is set; unset it to publish"
     if waits := [error for error in failure.chain if isinstance(error, TooLongWait)]:
         return f"{waits[0]}; {GOES_ON}"
+    if failure.says("metadata in readme.md"):  # in the Hub's words
+        return " ".join(str(failure.error).split())
+    if failure.status and failure.says("error while uploading"):
+        return f"the Hub's storage answered HTTP {failure.status}; {GOES_ON}"
     match failure.status:
         case 401:
             return "the Hub does not accept your token; log in again with `hf auth login`"
@@ -200,8 +216,6 @@ def _reason(failure: Failure, name: str, user: str) -> str:
         case int(status):
             said = "; ".join(str(failure.error).split("\n\n")[-1].split("\n"))
             return f"the Hub answered HTTP {status} ({said}); try again later: {GOES_ON}"
-    if failure.says("metadata in readme.md"):
-        return " ".join(str(failure.error).split())
     if failure.has(httpx2.TimeoutException):
         return (
             "the Hub does not answer in time; try again later, or with HF_HUB_DOWNLOAD_TIMEOUT set "

@@ -47,6 +47,12 @@ class Run:
     changed: tuple[str, ...]
 
     @property
+    def facts(self) -> dict[str, str]:
+        """Which run it is, for its report."""
+        changed = {"changed since": ", ".join(self.changed)} if self.changed else {}
+        return {"model": self.name, "commit": self.commit, **changed}
+
+    @property
     def outputs(self) -> dict[str, str]:
         """DVC's hash of every output under data and models, by path."""
         return {

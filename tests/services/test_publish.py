@@ -168,6 +168,8 @@ def test_a_name_of_somebody_else(
         (Fault("repos/create", "status", status=500), "the Hub answered HTTP 500"),
         (Fault("preupload", "status", status=403), "me may not write there"),
         (Fault("/commit/", "status", status=409), "somebody changed the repository"),
+        (Fault("validate-yaml", "status", status=400), "Invalid metadata in README.md."),
+        (Fault("PUT", "status", status=403), "the Hub's storage answered HTTP 403; the same comm"),
         (Fault("/commit/", "silent"), "the Hub does not answer in time"),
         (
             Fault("create", "status", status=429, headers={"Retry-After": "4000"}),

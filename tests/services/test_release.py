@@ -33,6 +33,7 @@ def test_the_release_of_a_run(project: Path, tmp_path: Path) -> None:
             assert (target / path.relative_to(model)).read_bytes() == path.read_bytes()
     assert {*release.files} >= {"report/comparison.html", "pipeline/params.yaml"}
     assert "report/model_card.md" not in release.files
+    assert release.commit in (target / "report/comparison.html").read_text()
     card = ModelCard.load(target / CARD).data
     metrics = read_json(folder / layout.metrics("finetuned"))
     found = {(one.dataset_split, one.metric_type): one.metric_value for one in card.eval_results}

@@ -106,13 +106,22 @@ def test_what_it_says(run: Run) -> None:
     gain = run.comparison.splits["test"].spearman.gain
     assert f"| 1,234 | {gain.value:.4f} [{', '.join(names.ends(gain))}]" in text
     assert f"0.4321 [{', '.join(names.ends(gain, '+'))}]" in text
-    assert "| own |" in text
+    assert "| m/sts9 at 888888888888 |" in text
+    assert "| own | local |" in text
     assert "`mit`, which the model inherits from its base model a/b." in text
     assert f"Commit `{COMMIT}`. `dvc repro` makes all of it" in text
     for path, md5 in run.outputs.items():
         assert f"| `{path}` | `{md5}` |" in text
     assert text.count(PLACE) == 1, "the report's own words on its use are replaced"
     assert "[dvc.lock](pipeline/dvc.lock)" in text
+
+
+def test_a_limit_of_active_dims(run: Run) -> None:
+    """With which the results were measured, and without which the model would have others."""
+    params = {**run.setting.params, "evaluate.max_active_dims": 32}
+    text = release_card(replace(run, setting=replace(run.setting, params=params)))
+    assert f'SparseEncoder("{PLACE}", max_active_dims=32)' in text
+    assert "The results are those of at most 32 active dims." in text
 
 
 @pytest.mark.parametrize(
