@@ -32,7 +32,8 @@ def release_card(run: Run) -> str:
     content = run.record.artifacts[str(layout.REPORTS / "model_card.md")].decode("utf-8")
     card = ModelCard(content, ignore_metadata_errors=False)
     results = [*similarity_results(run), *search_results(run)]
-    data = ModelCardData(**card.data.to_dict(), model_name=run.name, eval_results=results)
+    front: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
+    data = ModelCardData(**front, model_name=run.name, eval_results=results)
     # what comes from outside is one line in the card: it begins no section
     first, *others = card.text.strip().removesuffix(USE.strip()).strip().split("\n\n## ")
     sections = [f"## {section}" for section in others]
