@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ from splade_sts.cli.arguments import RUNS, Commands, json_argument, run_argument
 from splade_sts.errors import UserError
 
 if TYPE_CHECKING:
+    from splade_sts.runs.scores import SplitScores, Without
     from splade_sts.runs.seeds import SeedSummary
     from splade_sts.runs.settings import Settings
+    from splade_sts.runs.source import RunFiles
 
 
 def add_to(commands: Commands) -> None:
@@ -50,6 +52,11 @@ def add_to(commands: Commands) -> None:
         action="append",
         metavar="SET",
         help="a set to show beside validation (test); give it several times for several sets",
+    )
+    command.add_argument(
+        "--without",
+        choices=("pairs", "sentences"),
+        help="leave out the pairs that stand in train, or of which a sentence occurs in train",
     )
     commands.add(verify)
 
@@ -183,9 +190,15 @@ def sum_up_seeds(arguments: argparse.Namespace) -> "SeedSummary":
         try:
             scores[split] = read_scores(opened, split)
         except NotInCacheError as error:
+            if arguments.without:
+                raise
             print(f"{error}; {split} has no interval over pairs", file=sys.stderr)
             scores[split] = None
-    return summarize(records, scores, bootstrap)
+    if arguments.without:
+        there = {split: [one] for split, one in scores.items() if one is not None}
+        left = left_without(there, [opened], arguments.without)
+        scores = {split: one for split, (one,) in left.items()}
+    return summarize(records, scores, bootstrap, arguments.without)
 
 
 def compare_seeds(arguments: argparse.Namespace) -> "Settings":
@@ -206,13 +219,46 @@ def compare_seeds(arguments: argparse.Namespace) -> "Settings":
     model = next((one for one in MODELS if arguments.against == [one]), None)
     if model is not None:
         check_only_seeds_differ(records)
-        found = {split: read_scores(opened, split) for split in splits}
-        return compare_with_model(records, model, found, bootstrap, margin)
+        alone = {split: [read_scores(opened, split)] for split in splits}
+        left = left_without(alone, [opened], arguments.without)
+        found = {split: one for split, (one,) in left.items()}
+        return compare_with_model(records, model, found, bootstrap, margin, arguments.without)
     others = open_runs(root, arguments.against)
     second = paired(records, read_records(others, cached=(COMPARISON,)))
     others = {name: others[name] for name in second}
-    both = {split: (read_scores(opened, split), read_scores(others, split)) for split in splits}
-    return compare_settings(records, second, both, bootstrap, margin)
+    both = {split: [read_scores(opened, split), read_scores(others, split)] for split in splits}
+    left = left_without(both, [opened, others], arguments.without)
+    pairs = {split: (one, other) for split, (one, other) in left.items()}
+    return compare_settings(records, second, pairs, bootstrap, margin, arguments.without)
+
+
+def left_without(
+    found: "Mapping[str, Sequence[SplitScores]]",
+    settings: "Sequence[Mapping[str, RunFiles]]",
+    without: "Without | None",
+) -> "dict[str, list[SplitScores]]":
+    """The scores of each split without the pairs that train of one of `settings` holds; a split of
+    which too little is left is not there, which is said.
+
+    Raises:
+        UserError: none is left, or it is not known what train holds.
+    """
+    from splade_sts.runs.scores import TooFewError, left_of, read_train
+
+    if without is None:
+        return {split: [*scores] for split, scores in found.items()}
+    trains = [read_train(opened) for opened in settings]
+    left, few = {}, []
+    for split, scores in found.items():
+        try:
+            left[split] = [one.select(left_of(split, one.pairs, trains, without)) for one in scores]
+        except TooFewError as error:
+            few.append(str(error))
+    if not left:
+        raise UserError("\n".join(few))
+    for one in few:
+        print(f"{one}; it is not shown", file=sys.stderr)
+    return left
 
 
 def reported(named: Sequence[str] | None) -> tuple[str, ...]:

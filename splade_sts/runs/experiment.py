@@ -32,6 +32,9 @@ ORIGIN = "origin"
 BUSY = "process {pid} runs this very experiment here; waiting for it"
 # What a clone must not take over from the calling process.
 LEFT_OUT = ("DVC_ROOT", "PYTHONPATH")
+# Has a DVC remote answer at little cost: the run cache is fetched, which the run would do first; of
+# the data, nothing above a byte.
+ASK = ("fetch", "--run-cache", "--max-size", "1")
 # Waits between tries grow to this, in seconds.
 LONGEST_WAIT = 30.0
 
@@ -155,9 +158,9 @@ def run_experiment(task: Task, place: Place) -> bool:
         Whether anything was run: not where the Git remote has the experiment.
 
     Raises:
-        UserError: the Git remote does not answer or lacks the commit, the parameters are refused,
-            there is an experiment of that name with others, there is no DVC remote, the pipeline
-            fails, or what came out cannot be handed in.
+        UserError: a remote does not answer, the Git remote lacks the commit, the parameters are
+            refused, there is an experiment of that name with others, there is no DVC remote, the
+            pipeline fails, or what came out cannot be handed in.
     """
     home = place.workdir / "clones" / f"{task.commit[:12]}-{task.name}"
     with locked(home / "lock", BUSY), _clone(task, place, home) as clone:
@@ -169,6 +172,8 @@ def run_experiment(task: Task, place: Place) -> bool:
             return False
         _prepare(root, clone, task, place)
         changes = [argument for override in task.overrides for argument in ("-S", override)]
+        if not task.cache:
+            place.patiently(lambda: _check(_dvc(root, place, *ASK), "asking the DVC remote"))
         pull = [] if task.cache else ["--pull"]
         run = ["exp", "run", *pull, "--allow-missing", "-n", task.name, *changes]
         ran = _dvc(root, place, *run)

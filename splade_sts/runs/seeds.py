@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from splade_sts import layout
+from splade_sts.comparison.clusters import Clusters, cluster_of
 from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
-from splade_sts.comparison.statistics import Bootstrap, correlation
+from splade_sts.comparison.statistics import Array, Bootstrap, correlation
 from splade_sts.controls.scores import DENSE
 from splade_sts.errors import UserError
 from splade_sts.runs.record import FREE_PARAMS, OUTPUT_TAG, Record
-from splade_sts.runs.scores import SplitScores
+from splade_sts.runs.scores import SplitScores, Without
 
 SEED = "train.seed"
 SHOWN = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
@@ -43,6 +44,8 @@ class MetricSummary(Measured):
         low, high: Student's interval for the mean over seeds, on the same pairs.
         both: the mean with an interval over seeds and pairs; None for metrics that are no
             correlation, and where the predictions are not in DVC's cache or hardly vary.
+        clustered: the mean with an interval over seeds and clusters of pairs that share sentences;
+            None where `both` is, where no pairs share any, and where all pairs are one cluster.
     """
 
     mean: float
@@ -50,6 +53,22 @@ class MetricSummary(Measured):
     low: float
     high: float
     both: OverBoth | None
+    clustered: OverBoth | None
+
+
+@dataclass(frozen=True)
+class CountedPairs:
+    """The pairs of a split that count.
+
+    Attributes:
+        pairs: how many there are.
+        left_out: how many are left out, of what train holds; None where all were to count.
+        clusters: how they hang together.
+    """
+
+    pairs: int
+    left_out: int | None
+    clusters: Clusters
 
 
 @dataclass(frozen=True)
@@ -60,11 +79,15 @@ class SeedSummary:
         seeds: the seed of each run, by name.
         confidence: level of the intervals.
         metrics: by split and name (`test.spearman`).
+        pairs: by split; without splits whose predictions are not in DVC's cache.
+        without: what of train the pairs are without; None: all count.
     """
 
     seeds: dict[str, int]
     confidence: float
     metrics: dict[str, MetricSummary]
+    pairs: dict[str, CountedPairs]
+    without: Without | None
 
 
 def check_only_seeds_differ(runs: Mapping[str, Record]) -> None:
@@ -112,7 +135,12 @@ def seeds_of(runs: Mapping[str, Record]) -> dict[str, int]:
     return {name: record.params[SEED] for name, record in runs.items()}
 
 
-def summarize(runs: Mapping[str, Record], scores: Scores, bootstrap: Bootstrap) -> SeedSummary:
+def summarize(
+    runs: Mapping[str, Record],
+    scores: Scores,
+    bootstrap: Bootstrap,
+    without: Without | None = None,
+) -> SeedSummary:
     """Mean, standard deviation and intervals of every metric in `SHOWN` that is known of all runs.
 
     The interval over seeds speaks of other seeds on the same pairs, as the bootstrap of `compare`
@@ -122,14 +150,19 @@ def summarize(runs: Mapping[str, Record], scores: Scores, bootstrap: Bootstrap) 
         runs: records by name, see `check_only_seeds_differ`.
         scores: of these runs in this order, for the splits to show.
         bootstrap: how the intervals are made.
+        without: what of train was left out of the scores.
 
     Raises:
         UserError: the runs make no summary over seeds.
     """
     check_only_seeds_differ(runs)
     metrics: dict[str, MetricSummary] = {}
+    pairs: dict[str, CountedPairs] = {}
     for split, found in scores.items():
-        both = over_both(found.pairs.score, found.finetuned, bootstrap) if found else {}
+        both: dict[str, OverBoth] = {}
+        clustered: dict[str, OverBoth] = {}
+        if found is not None:
+            both, clustered, pairs[split] = both_ways(found, bootstrap)
         for metric, one in measured(runs, split, found).items():
             alone = over_seeds(np.array([*one.values.values()]), bootstrap.confidence)
             metrics[f"{split}.{metric}"] = MetricSummary(
@@ -141,17 +174,36 @@ def summarize(runs: Mapping[str, Record], scores: Scores, bootstrap: Bootstrap) 
                 alone.low,
                 alone.high,
                 both.get(metric),
+                clustered.get(metric),
             )
-    return SeedSummary(seeds_of(runs), bootstrap.confidence, metrics)
+    return SeedSummary(seeds_of(runs), bootstrap.confidence, metrics, pairs, without)
+
+
+def both_ways(
+    found: SplitScores, bootstrap: Bootstrap, against: Array | None = None
+) -> tuple[dict[str, OverBoth], dict[str, OverBoth], CountedPairs]:
+    """`over_both` with pairs drawn, with clusters drawn where pairs share sentences, and how they
+    hang together.
+    """
+    gold, cluster = found.pairs.score, cluster_of(found.pairs)
+    clusters = Clusters.of(cluster)
+    return (
+        over_both(gold, found.finetuned, bootstrap, against),
+        over_both(gold, found.finetuned, bootstrap, against, cluster)
+        if clusters.largest > 1
+        else {},
+        CountedPairs(len(gold), found.left_out, clusters),
+    )
 
 
 def measured(
     runs: Mapping[str, Record], split: str, scores: SplitScores | None
 ) -> dict[str, Measured]:
-    """The metrics of `SHOWN` that are known of all runs, by name: from their scores, or from their
-    records.
+    """The metrics of `SHOWN` that are known of all runs, by name: from their scores, or, where all
+    pairs of the split count, from their records.
     """
-    found = _recorded(runs, split)
+    whole = scores is None or scores.left_out is None
+    found = _recorded(runs, split) if whole else {}
     if scores is not None:
         found |= _correlated(runs, scores)
     return {metric: found[metric] for metric in SHOWN if metric in found}

@@ -132,6 +132,16 @@ def test_data_go_first(pushed: Path, place: Place, tmp_path: Path) -> None:
     assert refs(tmp_path) == []
 
 
+def test_a_dvc_remote_that_is_away(pushed: Path, place: Place) -> None:
+    """It is asked again before anything runs."""
+    set_remote(pushed, "ssh://127.0.0.1:9/nowhere")
+    run(["git", "push", "-q", "origin", "HEAD"], pushed)
+    with pytest.raises(UserError, match="asking the DVC remote failed; the output is above"):
+        run_experiment(task_of(pushed), replace(place, patience=2))
+    assert said(place).count("trying again in 1 s") == 1
+    assert "$ dvc exp run" not in said(place)
+
+
 def test_a_shared_cache(pushed: Path, place: Place, tmp_path: Path) -> None:
     """A cache that all machines see needs no DVC remote, and nothing is copied to one."""
     task = replace(task_of(pushed), cache=str(tmp_path / "cache"))

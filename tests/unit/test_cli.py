@@ -6,10 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from splade_sts import cli
+from splade_sts import cli, layout
 from splade_sts.cli import runs as commands
+from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
+from splade_sts.runs.scores import SplitScores
+from splade_sts.runs.source import RunFiles
 from tests.support.commands import ROOT, run
 from tests.support.projects import commit, set_params
 from tests.support.records import write_pipeline, write_run
@@ -72,6 +77,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     for name in (
         "experiment",
+        "explain",
         "pareto",
         "promote",
         "publish",
@@ -141,6 +147,7 @@ def test_seeds(
     [
         (["--margin", "0.1"], "--margin is for a comparison"),
         (["--against", "base"], "not in the cache: predictions/finetuned/validation.parquet of"),
+        (["--without", "pairs"], "not in the cache: predictions/finetuned/validation.parquet of"),
         (["--against", "HEAD", "HEAD~1"], "in both settings: HEAD, HEAD~1"),
         (["--against", "other"], "no DVC experiment or Git revision other"),
     ],
@@ -150,6 +157,30 @@ def test_comparisons_of_seeds_that_are_refused(
 ) -> None:
     """In one message, before anything is computed."""
     assert message in str(call(monkeypatch, "seeds", "HEAD", "HEAD~1", *arguments))
+
+
+def test_seeds_without_what_train_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set of which too little is left is not shown, which is said; only where that is so of all
+    of them it is an error.
+    """
+    sides = ([f"{side} {number}" for number in range(150)] for side in ("one", "two"))
+    pairs = Pairs(*sides, np.linspace(0, 1, 150))
+    whole = SplitScores(pairs, np.stack([pairs.score] * 2), pairs.score, None)
+    few = whole.select(np.arange(150) < 110)
+    (tmp_path / layout.normalized("train")).parent.mkdir(parents=True)
+    pairs.select(np.arange(150) < 20).write(tmp_path / layout.normalized("train"))
+    runs = [{"a": RunFiles.workspace(tmp_path)}]
+    found = {"test": [whole, whole], "few": [few, few]}
+    left = commands.left_without(found, runs, "pairs")
+    assert list(left) == ["test"]
+    assert [(len(one.pairs), one.left_out) for one in left["test"]] == [(130, 20)] * 2
+    assert capsys.readouterr().err == (
+        "few: of 110 pairs 90 are left without pairs of train; intervals need at least 100; it is "
+        "not shown\n"
+    )
+    with pytest.raises(UserError, match="few: of 110 pairs 90 are left"):
+        commands.left_without({"few": [few]}, runs, "pairs")
+    assert commands.left_without(found, runs, None) == found
 
 
 def test_pareto_with_an_empty_cache(
