@@ -1,7 +1,7 @@
 """A million sentences through `python -m splade_sts encode`: its memory, and what a kill changes.
 
 The tiny encoder of `benchmarks.tiny` and random sentences in its vocabulary. Memory is that of the
-command with all its processes: the sum of their proportional set sizes (PSS), sampled ten times a
+command with all its processes: the sum of their proportional set sizes (PSS), sampled once a
 second.
 
     python -m benchmarks.encode --json docs/results/apply/encode.json
@@ -25,7 +25,7 @@ import psutil
 from benchmarks.common import ROOT, machine, write
 from benchmarks.tiny import WORDS, environment, make_splade
 
-PAUSE = 0.1
+PAUSE = 1.0
 
 
 @dataclass(frozen=True)
