@@ -12,6 +12,7 @@ from splade_sts.apply import model as models
 from splade_sts.apply.formats import FORMATS, Vectors, Written, write_parquet
 from splade_sts.apply.rows import Row
 from splade_sts.apply.work import Maker, Progress
+from splade_sts.errors import UserError, shown
 
 Weights = Literal["float32", "uint8"]
 WEIGHTS: tuple[Weights, ...] = ("float32", "uint8")
@@ -79,6 +80,12 @@ class Encoding:
             with fused(model):
                 encoded = encode(model, texts, self.batch_size, progress=progress)
             matrix = encoded.matrix(texts)
+            if not np.isfinite(matrix.data).all():
+                row = rows[int(matrix.tocoo().row[~np.isfinite(matrix.data)][0])]
+                raise UserError(
+                    f"{shown(self.model)} makes numbers that are not finite of row {row.number} "
+                    f"(from 0): {row.texts[0][:80]!r}. Take another model, or leave the row out"
+                )
             vectors = Vectors(
                 matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data
             )

@@ -109,11 +109,19 @@ class Survey:
         rows: good rows of all files.
         left_out: bad rows.
         files: the name and the SHA-256 of each file.
+        stamps: `stamps` before they were read.
     """
 
     rows: int
     left_out: int
     files: list[dict[str, str]]
+    stamps: list[tuple[int, int]]
+
+
+def stamps(source: Source) -> list[tuple[int, int]]:
+    """Size and time of the last change (ns) of each file."""
+    found = (path.stat() for path in source.files)
+    return [(stat.st_size, stat.st_mtime_ns) for stat in found]
 
 
 def survey(
@@ -132,6 +140,7 @@ def survey(
         UserError: names the file and the row; or there is no good row at all.
     """
     source.check()
+    before = stamps(source)
     good = bad = 0
     for row in source.rows():
         if isinstance(row, Row):
@@ -149,7 +158,7 @@ def survey(
         names = ", ".join(shown(path) for path in source.files)
         raise UserError(f"{names}: no row to encode; {bad} rows were left out")
     files = [{"name": path.name, "sha256": sha256(path)} for path in source.files]
-    return Survey(good, bad, files)
+    return Survey(good, bad, files, before)
 
 
 def shards(source: Source, size: int, left_out: Callable[[BadRow], object]) -> Iterator[list[Row]]:

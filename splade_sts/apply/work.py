@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tqdm.auto import tqdm
 
 from splade_sts.apply.output import LEFT_OUT, MANIFEST, Shard, finished, unfinished
-from splade_sts.apply.rows import BadRow, Row, Source, shards, survey
+from splade_sts.apply.rows import BadRow, Row, Source, shards, stamps, survey
 from splade_sts.errors import UserError, shown
 from splade_sts.files import sha256
 
@@ -123,18 +123,16 @@ def run(job: Job, source: Source, settings: Settings) -> dict[str, Any]:
 
             def missing() -> Iterator[tuple[str, list[Row], Path]]:
                 for number, rows in enumerate(shards(source, settings.shard_rows, note)):
-                    file = f"part-{number:05d}{job.ending}"
+                    file = f"part-{number:06d}{job.ending}"
                     if file not in folder.done:
                         yield file, rows, folder.temporary(file)
 
             for shard, path in _made(job, missing(), processes, bar):
                 folder.add(shard, path)
         rows = sum(shard.rows for shard in folder.done.values())
-        if rows != found.rows:
-            raise UserError(
-                f"{found.rows} rows were read at first, and {rows} then: the files changed "
-                "meanwhile. Run again"
-            )
+        if rows != found.rows or stamps(source) != found.stamps:
+            names = ", ".join(map(shown, source.files))
+            raise UserError(f"{names}: a file changed while it was read. Run again")
         counts: dict[str, int] = {}
         for shard in folder.done.values():
             for name, count in shard.counts.items():
@@ -177,6 +175,7 @@ def _made(
     pool = ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin, initargs=(counter,)
     )
+    others = set(multiprocessing.active_children())
     waiting: dict[Future[tuple[str, dict[str, int]]], tuple[str, list[Row], Path]] = {}
     try:
         more = True
@@ -200,7 +199,7 @@ def _made(
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()
 
 
@@ -244,7 +243,7 @@ def told(manifest: Mapping[str, Any], output: Path, folder: str) -> str:
     """What a run made, for people."""
     shards = len(manifest["shards"])
     place, described = shown(output / folder), shown(output / MANIFEST)
-    lines = [f"{manifest['rows']:,} rows in {place}: {shards:,} shards, described in {described}"]
+    lines = [f"{manifest['rows']:,} rows in {place} (shards: {shards:,}); what of: {described}"]
     if manifest["left_out"]:
         lines.append(f"{manifest['left_out']:,} rows left out: {shown(output / LEFT_OUT)}")
     return "\n".join(lines)

@@ -147,7 +147,7 @@ def score(arguments: argparse.Namespace) -> None:
     from splade_sts.apply.rows import Source, survey
     from splade_sts.apply.work import run, told
 
-    if (len(arguments.sentence) == 2) == bool(arguments.file) or len(arguments.sentence) > 2:
+    if len(arguments.sentence) != (0 if arguments.file else 2):
         raise UserError(
             'give two sentences, or --file with a table of pairs: python -m splade_sts score "A" '
             '"B"'
@@ -155,6 +155,8 @@ def score(arguments: argparse.Namespace) -> None:
     folders = arguments.model or [str(layout.model("finetuned"))]
     show = scoring.as_json if arguments.json else scoring.as_text
     if not arguments.file:
+        if arguments.output:
+            raise UserError("--output is for the pairs of --file")
         pair = (arguments.sentence[0], arguments.sentence[1])
         scoring.check_pair(pair)
         sys.stdout.writelines(show(scoring.score(folders, [pair])))

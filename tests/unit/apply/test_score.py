@@ -114,12 +114,28 @@ def test_scores_in_files(tiny_splade, tmp_path, ending):
         "parquet": pd.read_parquet,
     }[ending]
     files = sorted((tmp_path / "out/scores").iterdir())
-    assert [path.name for path in files] == [f"part-00000.{ending}", f"part-00001.{ending}"]
+    assert [path.name for path in files] == [f"part-000000.{ending}", f"part-000001.{ending}"]
     found = pd.concat([read(path) for path in files])
     ((one,),) = score([str(tiny_splade)], PAIRS.itertuples(index=False, name=None))
     assert found["cosine"].tolist() == pytest.approx(one.predictions.cosine.tolist(), abs=1e-6)
     assert found["id"].astype(str).tolist() == ["0", "1", "2"]
     assert found["sentence2"].tolist() == PAIRS["sentence2"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a"], "give two sentences"),
+        (["a", "--file", "x.csv"], "give two sentences"),
+        (["a", "b", "--output", "x"], "--output is for the pairs of --file"),
+        (["--file", "x.csv", "--format", "csv"], "--format is that of --output"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["splade_sts", "score", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert message in str(ended.value)
 
 
 def test_the_command(tiny_splade, tmp_path, monkeypatch, capsys):
