@@ -9,8 +9,9 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO
 
@@ -27,10 +28,18 @@ SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+
+
+def _unpack_zstd(packed: IO[bytes]) -> AbstractContextManager[Any]:
+    stream: AbstractContextManager[Any] = pa.CompressedInputStream(pa.PythonFile(packed), "zstd")
+    return stream
+
+
 UNPACK: dict[str, Callable[..., AbstractContextManager[Any]]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
+    ".zst": _unpack_zstd,
 }
 COMPRESSIONS = (*UNPACK, ".zip")
 # What is read is bounded, so that a file cannot take the machine's memory, however small it was
@@ -40,6 +49,7 @@ LONGEST_LINE = 2**24
 LARGEST_TABLE = 2**30
 MOST_CELLS = 10**8
 PARQUET_ROWS = 128
+STREAM_BUFFER = 2**20
 SHOWN_FILES = 30
 
 # Entries of an archive that nobody packed: folders, and macOS's notes on files and on folders.
@@ -141,17 +151,125 @@ def read_table(
             format has lines.
     """
     kind, where = table_format(path), shown(path)
+    form = Delimited(delimiter, quotes, f"set {key}.quotes to false")
+    with _explained(where), _open(path, where) as file:
+        if kind == ".parquet":
+            table = _read_parquet(file, where)
+        elif kind == ".jsonl":
+            table = _read_json_lines(_text(file), where)
+        else:
+            table = _read_delimited(_text(file), where, header, form.of(kind), key)
+    if table.empty:
+        raise UserError(f"{where} has no rows")
+    return table
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """How CSV and TSV are read.
+
+    Attributes:
+        delimiter: a key of `DELIMITERS`; None to go by the file's ending.
+        quotes: whether quotes hold fields together.
+        remedy: what to do where quotes are plain characters, for messages.
+    """
+
+    delimiter: str | None = None
+    quotes: bool = True
+    remedy: str = "give --no-quotes"
+
+    def of(self, kind: str | None) -> "Delimited":
+        """The same for a file of that ending, with its delimiter."""
+        named = self.delimiter or ("tab" if kind == ".tsv" else "comma")
+        return Delimited(named, self.quotes, self.remedy)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of a table that is read in a stream.
+
+    Attributes:
+        place: where it stands in the file: `line 3`, where the format has lines, else `row 3`, both
+            from 1.
+        values: what it has in the columns that were asked for; None where it has nothing.
+    """
+
+    place: str
+    values: tuple[Any, ...]
+
+
+def stream_table(
+    path: Path, columns: Sequence[str], form: Delimited, remedy: str = ""
+) -> Iterator[Record]:
+    """Read the `columns` of a table row after row, in memory that does not grow with the rows.
+
+    The rules are those of `read_table` with a header; a whole table may be of any size, a line not.
+    An empty file has no rows. `remedy` is what to do where a column is missing, for messages.
+
+    Raises:
+        UserError: as `read_table`; a column is missing. JSON Lines has no header: there a record
+            without the column has None.
+    """
+    kind, where = table_format(path), shown(path)
+    with _explained(where), _open(path, where) as file:
+        if kind == ".parquet":
+            yield from _stream_parquet(file, where, columns, remedy)
+        elif kind == ".jsonl":
+            for number, record in _json_records(_lines(_text(file), where, whole=False), where):
+                yield Record(f"line {number}", tuple(map(record.get, columns)))
+        else:
+            yield from _stream_delimited(_text(file), where, columns, form.of(kind), remedy)
+
+
+def _stream_delimited(
+    file: TextIO, where: str, columns: Sequence[str], form: Delimited, remedy: str
+) -> Iterator[Record]:
+    rows = _delimited_rows(_lines(file, where, whole=False), where, form)
+    _, header = next(rows, (0, []))
+    if not header:
+        return
+    _check_columns(where, columns, header, remedy)
+    places = [header.index(column) for column in columns]
+    for line, row in rows:
+        values = (row[place] if place < len(row) else None for place in places)
+        yield Record(f"line {line}", tuple(values))
+
+
+def _stream_parquet(
+    file: IO[bytes], where: str, columns: Sequence[str], remedy: str
+) -> Iterator[Record]:
+    if not file.seekable():
+        raise UserError(f"{where}: Parquet cannot be read from such a packing; unpack the file")
+    # read in small pieces, where a group of rows is larger than memory
+    parquet = pq.ParquetFile(file, buffer_size=STREAM_BUFFER)
+    _check_columns(where, columns, parquet.schema_arrow.names, remedy)
+    number = 0
+    for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=list(columns)):
+        batch.validate(full=True)
+        for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+            number += 1
+            yield Record(f"row {number}", values)
+
+
+def _check_columns(where: str, columns: Sequence[str], found: Sequence[str], remedy: str) -> None:
+    if missing := [column for column in columns if column not in found]:
+        raise UserError(
+            f"{where}: no column {', '.join(map(shown, missing))}; it has "
+            f"{', '.join(map(shown, found[:SHOWN_FILES]))}{remedy and f'; {remedy}'}"
+        )
+    if twice := [column for column in columns if found.count(column) > 1]:
+        raise UserError(f"{where}: more than one column is called {shown(twice[0])}")
+
+
+def _text(file: IO[bytes]) -> TextIO:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Whatever goes wrong in reading a file, as a message to its owner."""
     try:
-        with _open(path, where) as file:
-            if kind == ".parquet":
-                table = _read_parquet(file, where)
-            else:
-                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-                if kind == ".jsonl":
-                    table = _read_json_lines(text, where)
-                else:
-                    separator = DELIMITERS[delimiter or ("tab" if kind == ".tsv" else "comma")]
-                    table = _read_delimited(text, where, header, separator, quotes, key)
+        yield
     except UnicodeDecodeError as error:
         raise UserError(
             f"{where} is not UTF-8: {error}; convert it, for example with iconv -t UTF-8"
@@ -169,9 +287,6 @@ def read_table(
             f"{where} cannot be read: {type(error).__name__}: {str(error)[:500]}; it may be "
             "truncated or corrupt"
         ) from error
-    if table.empty:
-        raise UserError(f"{where} has no rows")
-    return table
 
 
 @contextmanager
@@ -201,8 +316,10 @@ def _open(path: Path, where: str) -> Iterator[IO[bytes]]:
                 yield file
 
 
-def _lines(file: TextIO, where: str) -> Iterator[str]:
-    """The lines of a text file, each and all of bounded size."""
+def _lines(file: TextIO, where: str, whole: bool = True) -> Iterator[str]:
+    """The lines of a text file, each of bounded size; all together too, where the table is read as
+    a `whole`.
+    """
     total = 0
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
@@ -213,7 +330,7 @@ def _lines(file: TextIO, where: str) -> Iterator[str]:
                 "table with a row a line"
             )
         total += len(line)
-        if total > LARGEST_TABLE:
+        if whole and total > LARGEST_TABLE:
             raise UserError(
                 f"{where} holds more than {LARGEST_TABLE:,} characters; expected a smaller table"
             )
@@ -248,29 +365,42 @@ def _read_parquet(file: IO[bytes], where: str) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def _read_delimited(
-    file: TextIO, where: str, header: bool, delimiter: str, quotes: bool, key: str
-) -> pd.DataFrame:
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+def _delimited_rows(
+    found: Iterator[str], where: str, form: Delimited
+) -> Iterator[tuple[int, list[str]]]:
+    """The records of CSV that are not empty, each with the line on which it starts: a quoted field
+    may go on for several.
+    """
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quotes else csv.QUOTE_NONE
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(_lines(file, where), delimiter=delimiter, quoting=quoting, strict=quotes)
+    separator = DELIMITERS[form.delimiter or "comma"]
+    reader = csv.reader(found, delimiter=separator, quoting=quoting, strict=form.quotes)
+    start = 1
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{where}, line {start}: {error}; where quotes are plain characters, {form.remedy}"
+            ) from None
+        if row is None:
+            return
+        if row:
+            yield start, row
+        start = reader.line_num + 1
+
+
+def _read_delimited(
+    file: TextIO, where: str, header: bool, form: Delimited, key: str
+) -> pd.DataFrame:
     rows: list[list[str]] = []
     lines: list[int] = []
     width = 0
-    start = 1  # the line on which the record starts: a quoted field may go on for several
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(start)
-                width = max(width, len(row))
-                _check_cells(where, len(rows), width)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(
-            f"{where}, line {start}: {error}; where quotes are plain characters, set "
-            f"{key}.quotes to false"
-        ) from None
+    for start, row in _delimited_rows(_lines(file, where), where, form):
+        rows.append(row)
+        lines.append(start)
+        width = max(width, len(row))
+        _check_cells(where, len(rows), width)
     if not rows:
         return pd.DataFrame()
     names: list[str] = []
@@ -287,11 +417,9 @@ def _read_delimited(
     return pd.DataFrame(filled, index=_index(lines), columns=names, dtype=object)
 
 
-def _read_json_lines(file: TextIO, where: str) -> pd.DataFrame:
-    records: list[dict[str, Any]] = []
-    lines: list[int] = []
-    names: set[str] = set()
-    for number, line in enumerate(_lines(file, where), start=1):
+def _json_records(found: Iterator[str], where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON Lines, each with its line; an empty line is no record."""
+    for number, line in enumerate(found, start=1):
         if not line.strip():
             continue
         try:
@@ -305,6 +433,14 @@ def _read_json_lines(file: TextIO, where: str) -> pd.DataFrame:
             raise UserError(
                 f"{where}, line {number}: found {line.strip()[:80]!r}; expected a JSON object"
             )
+        yield number, record
+
+
+def _read_json_lines(file: TextIO, where: str) -> pd.DataFrame:
+    records: list[dict[str, Any]] = []
+    lines: list[int] = []
+    names: set[str] = set()
+    for number, record in _json_records(_lines(file, where), where):
         records.append(record)
         lines.append(number)
         names.update(record)

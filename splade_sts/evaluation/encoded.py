@@ -1,6 +1,7 @@
 """Sentences and their sparse vectors, each distinct sentence once."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,7 +55,11 @@ class EncodedSentences:
 
 
 def encode(
-    model: SparseEncoder, sentences: list[str], batch_size: int, show_progress_bar: bool = False
+    model: SparseEncoder,
+    sentences: list[str],
+    batch_size: int,
+    show_progress_bar: bool = False,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> EncodedSentences:
     """Encode each distinct sentence once, sentences of similar length together, the longest first.
 
@@ -63,6 +68,7 @@ def encode(
         sentences: any number of sentences, repeated or not.
         batch_size: sentences encoded at once.
         show_progress_bar: print one bar over the distinct sentences, on a terminal.
+        progress: is told, now and then, how many more of `sentences` are done.
     """
     started = time.perf_counter()
     distinct = list(dict.fromkeys(sentences))
@@ -88,6 +94,9 @@ def encode(
             show_progress_bar=False,
         )
         parts.append(vectors.to_sparse())
+        ends = (min(end, len(ordered)) * len(sentences) for end in (start, start + size))
+        before, after = (end // len(ordered) for end in ends)
+        progress(after - before)
     return EncodedSentences(ordered, torch.cat(parts).coalesce(), time.perf_counter() - started)
 
 

@@ -76,6 +76,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert call(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     for name in (
+        "encode",
         "experiment",
         "explain",
         "pareto",
