@@ -12,7 +12,7 @@ from splade_sts.comparison.statistics import (
     Array,
     Bootstrap,
     ResampledCorrelations,
-    resamples,
+    resampled,
 )
 
 
@@ -135,8 +135,8 @@ def _resampled(gold: Array, scores: Array, bootstrap: Bootstrap, against: Array 
     others = scores[:0] if against is None else against
     every = [*scores, *others]
     statistic = ResampledCorrelations(gold, {str(i): one for i, one in enumerate(every)}, {})
-    parts = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
-    found = np.concatenate(parts, axis=1).reshape(len(layout.COEFFICIENTS), len(every), -1)
+    drawn = resampled([len(gold)], bootstrap, statistic.of_counts)
+    found = drawn.reshape(len(layout.COEFFICIENTS), len(every), -1)
     first, second = found[:, : len(scores)], found[:, len(scores) :]
     return first if against is None else first - second
 

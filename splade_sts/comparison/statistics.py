@@ -11,8 +11,10 @@ from scipy import stats
 
 from splade_sts import layout
 from splade_sts.comparison.jackknife import pearson_without_each, spearman_without_each
+from splade_sts.comparison.ranks import Ranks, beside_each_other
 from splade_sts.layout import Coefficient
 from splade_sts.params import CompareParams
+from splade_sts.process import in_threads
 
 BATCH = 256  # resamples computed at once, at most: their counts fit into the processor's cache
 CELLS = BATCH * 2048  # counts computed at once, at most: memory at any number of pairs
@@ -88,35 +90,6 @@ class Correlations:
         return self.pearson.is_finite and self.spearman.is_finite
 
 
-class Ranks:
-    """Average ranks of a variable in resamples, without sorting the resamples.
-
-    A resample is a count for every pair. With the pairs in order of the variable, a running sum of
-    the counts is the number of drawn values that are not larger; tied values share the middle of
-    their places.
-    """
-
-    def __init__(self, values: np.ndarray):
-        self.order = np.argsort(values, kind="stable")
-        _, self.starts, group = np.unique(
-            values[self.order], return_index=True, return_inverse=True
-        )
-        self.place = np.empty_like(group)
-        self.place[self.order] = group
-        self.tied = len(self.starts) < len(values)
-
-    def of(self, counts: np.ndarray) -> np.ndarray:
-        """Ranks of all pairs in the resamples whose `counts` (resamples, pairs) are given, less
-        their mean.
-        """
-        copies = counts.take(self.order, axis=1)
-        if self.tied:
-            copies = np.add.reduceat(copies, self.starts, axis=1)
-        ranks = np.cumsum(copies, axis=1)
-        ranks -= (copies + ranks[:, -1:]) / 2
-        return ranks.take(self.place, axis=1)
-
-
 class ResampledCorrelations:
     """Pearson and Spearman of every prediction with gold, and differences between them, on
     resamples.
@@ -176,16 +149,20 @@ class ResampledCorrelations:
             ]
         )
 
-    def _spearman(self, counts: np.ndarray) -> list[np.ndarray]:
-        gold, *others = (ranks.of(counts) for ranks in self.ranks)
-        weighted = counts * gold
-        spread = np.sqrt(dot(weighted, gold))
-        return self._and_differences(
-            [
-                dot(weighted, ranks) / (spread * np.sqrt(dot(counts * ranks, ranks)))
-                for ranks in others
-            ]
-        )
+    def _spearman(self, counts: Array) -> list[Array]:
+        drawn = beside_each_other(counts)
+        gold, *others = self.ranks
+        copies, own = gold.of(drawn)
+        spread = np.sqrt(gold.inner(copies * own, own))
+        weighted = np.zeros_like(drawn)
+        np.multiply(drawn[:-1], own.take(gold.row, axis=0), out=weighted[:-1])
+        found = []
+        for variable in others:
+            copies, ranks = variable.of(drawn)
+            product = variable.inner(weighted.take(variable.pair, axis=0), ranks)
+            copies *= ranks
+            found.append(product / (spread * np.sqrt(variable.inner(copies, ranks))))
+        return self._and_differences(found)
 
 
 def counted(indices: NDArray[np.int64], units: int) -> Array:
@@ -250,14 +227,14 @@ def estimates(
     own = statistic.of_counts(np.ones((1, len(gold))))[:, 0]
     moved = influences(statistic.without_each())
     if cluster is None:
-        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
+        drawn = resampled([len(gold)], bootstrap, statistic.of_counts)
     else:
         size = int(cluster.max()) + 1
         moved = np.stack([np.bincount(cluster, row, minlength=size) for row in moved])
-        drawn = [
-            statistic.of_counts(counts[:, cluster]) for (counts,) in resamples([size], bootstrap)
-        ]
-    made = bca(points, own, np.concatenate(drawn, axis=1), [moved], bootstrap)
+        drawn = resampled(
+            [size], bootstrap, lambda counts: statistic.of_counts(counts.take(cluster, axis=1))
+        )
+    made = bca(points, own, drawn, [moved], bootstrap)
     return by_name(dict(zip(statistic.names, made, strict=True)))
 
 
@@ -314,12 +291,11 @@ def two_samples(
     def rows(one: Array, other: Array) -> Array:
         return np.concatenate([one, other, one[gains] - other[gains]])
 
-    drawn = [
-        rows(
-            *(statistic.of_counts(part) for statistic, part in zip(statistics, counts, strict=True))
-        )
-        for counts in resamples([len(first), len(second)], bootstrap)
-    ]
+    drawn = resampled(
+        [len(first), len(second)],
+        bootstrap,
+        lambda *counts: rows(*map(ResampledCorrelations.of_counts, statistics, counts)),
+    )
     own = [
         statistic.of_counts(np.ones((1, len(sample))))
         for statistic, sample in zip(statistics, (first, second), strict=True)
@@ -331,7 +307,7 @@ def two_samples(
     found = bca(
         [*values[0], *values[1], *differ],
         rows(own[0], own[1])[:, 0],
-        np.concatenate(drawn, axis=1),
+        drawn,
         [rows(moved[0], still[0]), rows(still[1], moved[1])],
         bootstrap,
     )
@@ -365,17 +341,33 @@ def by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correla
     return {name: both for name, both in made.items() if both.is_finite}
 
 
-def resamples(sizes: Sequence[int], bootstrap: Bootstrap) -> Iterator[list[Array]]:
-    """How often each unit is drawn, in batches of resamples: for each sample (resamples, units).
+def resampled(sizes: Sequence[int], bootstrap: Bootstrap, statistic: Callable[..., Array]) -> Array:
+    """A statistic in every resample: (rows, resamples).
 
-    The samples, of `sizes` units (pairs or clusters), are drawn from independently, and with
-    replacement, as many units as each has.
+    Batches of resamples are drawn one after the other, and counted and looked at in threads. The
+    values do not depend on how many there are.
+
+    Args:
+        sizes: units of each sample (pairs or clusters). They are drawn from independently, and with
+            replacement, as many units as each has.
+        bootstrap: the settings.
+        statistic: what is made of a batch. It is given, for each sample, how often each unit is
+            drawn, float (resamples, units), and gives (rows, resamples).
     """
+
+    def of(indices: list[NDArray[np.int64]]) -> Array:
+        return statistic(*map(counted, indices, sizes))
+
+    return np.concatenate([*in_threads(of, _drawn(sizes, bootstrap))], axis=1)
+
+
+def _drawn(sizes: Sequence[int], bootstrap: Bootstrap) -> Iterator[list[NDArray[np.int64]]]:
+    """The drawn units of batches of resamples, for each sample (resamples, units)."""
     generator = np.random.default_rng(bootstrap.seed)
     batch = max(1, min(BATCH, CELLS // max(sizes)))
     for start in range(0, bootstrap.resamples, batch):
         count = min(batch, bootstrap.resamples - start)
-        yield [counted(generator.integers(0, size, (count, size)), size) for size in sizes]
+        yield [generator.integers(0, size, (count, size)) for size in sizes]
 
 
 def influences(without_each: Array) -> Array:

@@ -23,7 +23,7 @@ from splade_sts.comparison.statistics import (
     by_name,
     correlation,
     influences,
-    resamples,
+    resampled,
 )
 from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs, unseen
@@ -165,11 +165,10 @@ class Resampled:
         if not varied:
             return cls([], *(np.empty((0,) * depth) for depth in (1, 2, 2)))
         statistic = ResampledCorrelations(gold, varied, differences)
-        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
         return cls(
             statistic.names,
             statistic.of_counts(np.ones((1, len(gold))))[:, 0],
-            np.concatenate(drawn, axis=1),
+            resampled([len(gold)], bootstrap, statistic.of_counts),
             statistic.without_each(),
         )
 
