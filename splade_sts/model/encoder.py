@@ -287,11 +287,13 @@ def _check_transformer(module: Any, task: str, output: str, folder: str | Path) 
         )
 
 
-def _set_padding(tokenizer: Any, folder: str | Path) -> None:
-    """Let padding stand behind a sentence, and refuse a tokenizer that gives no mask for it.
+def _prepare_tokenizer(tokenizer: Any, folder: str | Path) -> None:
+    """Let padding stand behind a sentence; refuse a tokenizer that gives no mask for it, or that
+    cuts a long text at its start.
 
     Otherwise vectors depend on the length of the other sentences of a batch: padding before a
-    sentence moves its positions in many models, and padding without a mask is read.
+    sentence moves its positions in many models, and padding without a mask is read. Where a text is
+    cut stands in no parameter.
     """
     tokenizer.padding_side = "right"
     if "attention_mask" not in tokenizer.model_input_names:
@@ -299,6 +301,13 @@ def _set_padding(tokenizer: Any, folder: str | Path) -> None:
             f"{folder}: the tokenizer gives no attention mask (model_input_names in "
             f"tokenizer_config.json is {reprlib.repr(tokenizer.model_input_names)}), so padding "
             "would be read as words. Add attention_mask in a copy, or take another model"
+        )
+    if tokenizer.truncation_side != "right":
+        raise UserError(
+            f"{folder}: the tokenizer cuts texts that are longer than base_model.max_seq_length at "
+            f"their start (truncation_side is {reprlib.repr(tokenizer.truncation_side)} in "
+            "tokenizer_config.json or sentence_bert_config.json); expected right, which cuts their "
+            "end. Set it in a copy, or take another model"
         )
 
 
@@ -335,7 +344,7 @@ def _check_trial(
             raise UserError(
                 f"the tokenizer of {folder} has token {largest}, the model only {config.vocab_size}"
             )
-        _set_padding(tokenizer, folder)
+        _prepare_tokenizer(tokenizer, folder)
         with torch.no_grad():
             alone, beside = (encode(texts).to_dense() for texts in ([SHORT], [SHORT, LONG]))
     except UserError:

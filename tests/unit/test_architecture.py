@@ -6,6 +6,7 @@ import-linter in pyproject.toml.
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
@@ -492,3 +493,10 @@ def test_files_and_tests_that_documents_name_are_there(document: str) -> None:
         assert (ROOT / path).is_file(), f"{path} is not there"
         if test:
             assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+
+
+def test_mypy_reads_all_code() -> None:
+    """Every folder of the project with code, but the tests."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    folders = {path.parent.name for path in ROOT.glob("*/*.py")}
+    assert {*settings["files"]} == folders - {"tests"}

@@ -226,6 +226,31 @@ def test_the_table_of_environment_variables_is_that_of_its_file() -> None:
     ]
 
 
+def test_the_licence_of_every_set_that_may_be_turned_on() -> None:
+    """By its name and id, in docs/licences.md."""
+    block = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    sets = re.findall(r"#   ([\w-]+): \{source: (mteb/[\w-]+),", block)
+    assert len(sets) == 9
+    text = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
+    lacking = [name for name, source in sets if f"| `{name}` | `{source}` | " not in text]
+    assert not lacking
+
+
+def test_files_of_the_clusters() -> None:
+    """The table of method.md is that of its file."""
+    content = json.loads((ROOT / "docs/results/calibration/clusters.json").read_text())
+    table = (
+        (ROOT / "docs/method.md").read_text(encoding="utf-8").partition("| data | pairs | clu")[2]
+    )
+    shown = [
+        tuple(float(cell.replace(",", "")) for cell in re.findall(r"[\d,.]*\d", row)[-4:])
+        for row in table.partition("\n\n")[0].splitlines()[2:]
+    ]
+    known = [tuple(round(value) for value in row.values()) for row in content.values()]
+    assert shown
+    assert all(tuple(map(round, row)) in known for row in shown)
+
+
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
     """Where a document goes, beside a file with a few numbers."""

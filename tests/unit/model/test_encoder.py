@@ -216,6 +216,39 @@ def test_a_conversion_pads_behind(dense):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+CUT_AT_THE_START = {
+    "tokenizer_config": ("tokenizer_config.json", {"truncation_side": "left"}),
+    "processor_kwargs": (
+        "sentence_bert_config.json",
+        {"processor_kwargs": {"truncation_side": "left"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("where", CUT_AT_THE_START)
+def test_texts_that_are_cut_at_their_start(splade, dense, where):
+    """No parameter says so, and the vectors of long texts would be others."""
+    name, setting = CUT_AT_THE_START[where]
+    for folder, load in ((splade, load_encoder), (dense, load_dense)):
+        edit(folder / name, **setting)
+        with pytest.raises(UserError, match=r"at their start \(truncation_side is 'left'.*copy"):
+            load(folder)
+
+
+def test_texts_that_are_cut_at_their_end(splade):
+    """What a folder may say in so many words; what tokenizer.json says of it is not read."""
+    long = [" ".join(["dog", *["cat"] * 200])]
+    before = load_encoder(splade).encode(long).to_dense()
+    edit(splade / "tokenizer_config.json", truncation_side="right")
+    left = {"direction": "Left", "max_length": 32, "strategy": "LongestFirst", "stride": 0}
+    edit(splade / "tokenizer.json", truncation=left)
+    model = load_encoder(splade)
+    assert torch.equal(model.encode(long).to_dense(), before)
+    tokens = model.tokenizer(long, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    assert model.tokenizer.decode(tokens[0]).startswith("[CLS] dog")
+    assert len(tokens[0]) < 200
+
+
 def test_no_attention_mask(splade, dense):
     """Padding would be read."""
     for folder, loaders in ((splade, (load_encoder,)), (dense, (load_dense, load_bert))):
