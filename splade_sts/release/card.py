@@ -130,7 +130,10 @@ def _further(run: Run) -> list[str]:
                 names.number("active_dims", dims),
             ]
         )
-    rows.append(["mean", "", "", *_coefficients(level.mean.get("finetuned")), ""])
+    for which, mean in level.means.items():
+        over = "" if which == "all" else one_line(", ".join(mean.sets))
+        cells = _coefficients(mean.found.get("finetuned"))
+        rows.append([f"mean of {len(mean.sets)}", over, "", *cells, ""])
     interval = f"[{names.percent(run.comparison.confidence)} interval]"
     headers = ["set", "source", "pairs"]
     headers += [f"{names.METRICS[one]} {interval}" for one in COSINE]
