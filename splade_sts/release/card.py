@@ -17,7 +17,6 @@ from splade_sts.evaluation.results import MEASURES
 from splade_sts.model.card import UNKNOWN, USE
 from splade_sts.release.run import Run
 from splade_sts.report import names
-from splade_sts.report.sections import mean_names
 from splade_sts.report.setting import origin
 from splade_sts.text import markdown_table, one_line
 
@@ -131,15 +130,15 @@ def _further(run: Run) -> list[str]:
                 names.number("active_dims", dims),
             ]
         )
-    for which, label in mean_names(suite)[0].items():
-        found = level.means[which].found.get("finetuned")
-        rows.append([label, "", "", *_coefficients(found), ""])
+    for which, mean in level.means.items():
+        over = "" if which == "all" else one_line(", ".join(mean.sets))
+        cells = _coefficients(mean.found.get("finetuned"))
+        rows.append([f"mean of {len(mean.sets)}", over, "", *cells, ""])
     interval = f"[{names.percent(run.comparison.confidence)} interval]"
     headers = ["set", "source", "pairs"]
     headers += [f"{names.METRICS[one]} {interval}" for one in COSINE]
     table = markdown_table([*headers, names.METRICS["active_dims"]], rows, labels=2)
-    said = mean_names(suite)[1].strip()
-    return ["## Further test sets", table, *([said] if said else [])]
+    return ["## Further test sets", table]
 
 
 def _coefficients(found: Correlations | None) -> list[str]:

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from splade_sts.comparison.compare import compare
 from splade_sts.comparison.evidence import (
     LevelResult,
+    Mean,
     MeanResult,
     RetrievalChange,
     RetrievalComparison,
@@ -45,12 +46,15 @@ def run() -> Run:
     change = comparison.splits["test"].spearman
     found = {"finetuned": Correlations(pearson=change.finetuned, spearman=change.gain)}
     sets = {"test": SetResult(20, found), "STS9": SetResult(1234, found), "own": SetResult(7, {})}
-    mean = MeanResult(("test", "STS9"), found, {})
+    means: dict[Mean, MeanResult] = {
+        "all": MeanResult(("test", "STS9", "own"), {}, {}),
+        "enough": MeanResult(("test", "STS9"), found, {}),
+    }
     searched = RetrievalChange(0.3, 0.4321, change.gain, None)
     retrieval = RetrievalComparison(2, 9, 2, searched, searched, replace(searched, gain=None))
     comparison = replace(
         comparison,
-        suite=Suite(None, {"all": LevelResult(sets, {"all": mean})}, {}, {}),
+        suite=Suite(None, {"all": LevelResult(sets, means)}, {}, {}),
         searches={"NanoX": SearchComparison("n/x", "9" * 40, 5.0, 6.5, retrieval)},
     )
     split = comparison.splits["test"].finetuned
@@ -110,6 +114,8 @@ def test_what_it_says(run: Run) -> None:
     assert f"0.4321 [{', '.join(names.ends(gain, '+'))}]" in text
     assert "| m/sts9 at 888888888888 |" in text
     assert "| own | local |" in text
+    assert "| mean of 3 | | |" in text
+    assert f"| mean of 2 | test, STS9 | | {gain.value:.4f} [" in text
     assert "`mit`, which the model inherits from its base model a/b." in text
     assert f"Commit `{COMMIT}`. `dvc repro` makes all of it" in text
     for path, md5 in run.outputs.items():
