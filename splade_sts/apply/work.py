@@ -221,7 +221,7 @@ def _begin(counter: Any) -> None:
 
     def follow() -> None:
         parent.join()
-        os._exit(1)
+        signal.raise_signal(signal.SIGKILL)
 
     threading.Thread(target=follow, daemon=True).start()
 
