@@ -94,7 +94,7 @@ def main() -> None:
         for name, function in kinds.items():
             times[name].append(timed(function))
             print(f"{name}: {times[name][-1]:.2f} s", flush=True)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"run": name, "median seconds": statistics.median(found)} for name, found in times.items()
     ]
     report("bootstrap", rows, arguments.results)

@@ -64,7 +64,7 @@ def bert_base_sized(workspace: Path, folder: Path) -> Path:
     depend on the weights, but on how many dims are active.
     """
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers.models.bert import BertConfig, BertModel
 
     from splade_sts.model.conversion import convert_dense
     from splade_sts.model.encoder import load_encoder

@@ -159,7 +159,7 @@ class Logits:
         for start in range(0, len(states), BATCH):
             batch = [self._mixed(tokens) for tokens in states[start : start + BATCH]]
             logits = direction(torch.cat(batch) @ matrix.T) @ decoder.T
-            parts += [rows.amax(dim=0) for rows in logits.split([len(rows) for rows in batch])]
+            parts += [rows.amax(dim=0) for rows in torch.split(logits, [*map(len, batch)])]
         return torch.stack(parts)
 
     def _mixed(self, tokens: Tensor) -> Tensor:
@@ -198,8 +198,7 @@ def score(found: sparse.csr_array, pairs: Pairs, rows: dict[str, int]) -> dict[s
 def largest_terms(found: sparse.csr_array, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The terms of the first vector that weigh most, the largest first."""
     largest = found[[0]].toarray()[0].argsort()[::-1][:TERMS]
-    names: list[str] = tokenizer.convert_ids_to_tokens(largest.tolist())
-    return names
+    return [str(tokenizer.convert_ids_to_tokens(term)) for term in largest.tolist()]
 
 
 def main() -> None:

@@ -114,14 +114,14 @@ SCORES = [
     "5" * 400,
 ]
 JSON_SCORES = [0, 5, 2.5, -1, 1e308, None, True, "3", [3], {"a": 3}, 10**30, "٣", float("nan")]
-PACK = {
+PACK: dict[str, Callable[[bytes], bytes]] = {
     "": lambda data: data,
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
     ".zip": lambda data: _zip(data),
 }
-PARAM_VALUES = [
+PARAM_VALUES: list[Any] = [
     None,
     True,
     False,
@@ -867,8 +867,8 @@ class Models:
             layer = self.folder / "2_Dense"
             layer.mkdir(exist_ok=True)
             torch.save({"linear.weight": Payload(self.marker)}, layer / "pytorch_model.bin")
-            settings = {"in_features": 32, "out_features": 4}
-            (layer / "config.json").write_text(json.dumps(settings))
+            sizes = {"in_features": 32, "out_features": 4}
+            (layer / "config.json").write_text(json.dumps(sizes))
             kinds = "sentence_transformers.models"
             names = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
             modules = [
@@ -1023,15 +1023,14 @@ class Models:
             "pad_token": token,
         }
         names = [["input_ids"], ["input_ids", "token_type_ids"], ["attention_mask"], "input_ids"]
-        name, values = dice.choice(
-            [
-                ("tokenizer_config.json", {"padding_side": side}),
-                ("tokenizer_config.json", {"pad_token": token}),
-                ("tokenizer_config.json", {"model_input_names": dice.choice(names)}),
-                ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": side}}),
-                ("tokenizer.json", {"padding": fast}),
-            ]
-        )
+        changes: list[tuple[str, dict[str, Any]]] = [
+            ("tokenizer_config.json", {"padding_side": side}),
+            ("tokenizer_config.json", {"pad_token": token}),
+            ("tokenizer_config.json", {"model_input_names": dice.choice(names)}),
+            ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": side}}),
+            ("tokenizer.json", {"padding": fast}),
+        ]
+        name, values = dice.choice(changes)
         self._change(self.folder / name, values)
 
     @staticmethod

@@ -18,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
-    made = {
+    made: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
         "step": steps,
         "evaluate": evaluations,
         "normalize": lambda given: with_exponents(

@@ -25,6 +25,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -280,7 +281,7 @@ def table(kills: list[Kill]) -> str:
     names = sorted({kill.signal for kill in kills})
     counts = collections.Counter((kill.stage, kill.signal) for kill in kills)
     stages = list(dict.fromkeys(kill.stage for kill in kills))
-    rows = [[stage, *(counts[stage, name] for name in names)] for stage in stages]
+    rows: list[list[Any]] = [[stage, *(counts[stage, name] for name in names)] for stage in stages]
     rows.append(["all", *(sum(counts[stage, name] for stage in stages) for name in names)])
     lines = [f"| stage | {' | '.join(names)} | all |", "|---|" + "---:|" * (len(names) + 1)]
     for row in rows:

@@ -25,6 +25,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def swapped(sample: Sample, generator: np.random.Generator) -> Sample:
     )
 
 
+def drawn_and_swapped(sample: Sample, pairs: int, generator: np.random.Generator) -> Sample:
+    """`swapped` of pairs that were `drawn`."""
+    return swapped(drawn(sample, pairs, generator), generator)
+
+
 def unlike(sample: Sample, coefficient: layout.Coefficient) -> Sample:
     """A population in which both models have the same coefficient: the better one with noise."""
     generator = np.random.default_rng(7)
@@ -141,12 +147,10 @@ def levels(workspace: Path, simulations: int, resamples: int) -> Iterator[dict[s
         for pairs in (len(sample), SMALL):
             row = {"split": str(split), "pairs": pairs}
             if pairs == len(sample):
-                found = level(
-                    lambda g, s=sample: swapped(s, g), layout.COEFFICIENTS, simulations, resamples
-                )
+                found = level(partial(swapped, sample), layout.COEFFICIENTS, simulations, resamples)
                 yield {**row, "null": "swapped", **found}
             found = level(
-                lambda g, s=sample, n=pairs: swapped(drawn(s, n, g), g),
+                partial(drawn_and_swapped, sample, pairs),
                 layout.COEFFICIENTS,
                 simulations,
                 resamples,
@@ -155,9 +159,7 @@ def levels(workspace: Path, simulations: int, resamples: int) -> Iterator[dict[s
             both: dict[str, float] = {}
             for name in layout.COEFFICIENTS:
                 population = unlike(sample, name)
-                both |= level(
-                    lambda g, p=population, n=pairs: drawn(p, n, g), (name,), simulations, resamples
-                )
+                both |= level(partial(drawn, population, pairs), (name,), simulations, resamples)
             yield {**row, "null": "drawn, unlike", **{key: both[key] for key in found}}
 
 

@@ -87,6 +87,7 @@ def make_trainer(job: dict[str, Any], folder: Path, dropout: bool) -> Any:
 
     from splade_sts.model.encoder import load_encoder
     from splade_sts.training.callbacks import ProgressBar
+    from splade_sts.training.environment import Precision
     from splade_sts.training.finetune import build_arguments, build_trainer, ignore
     from splade_sts.training.processes import first_says
 
@@ -97,7 +98,7 @@ def make_trainer(job: dict[str, Any], folder: Path, dropout: bool) -> Any:
             module.p = 0.0
     settings = TrainParams(**job["settings"])
     checkpoints = first_says(lambda: Path(tempfile.mkdtemp(dir=folder)))
-    precision = "bf16" if settings.precision == "bf16" else "fp32"
+    precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
     arguments = build_arguments(settings, precision, checkpoints)
     trainer = build_trainer(model, train, validation, settings, arguments, ProgressBar(), ignore)
     if job.get("reversed"):
@@ -215,15 +216,15 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 def equality(workspace: Path | None, folder: Path) -> list[dict[str, Any]]:
     """A row for each model, loss and number of processes."""
-    tiny = {"workspace": None, "model": str(make_splade(folder))}
-    jobs = []
+    tiny: dict[str, Any] = {"workspace": None, "model": str(make_splade(folder))}
+    jobs: list[dict[str, Any]] = []
     for loss in LOSSES:
         still = settings(loss=loss, batch_size=BATCH, learning_rate=0.0, logging_steps=1)
         moving = {**still, "learning_rate": 1e-3, "eval_steps": 5}
         jobs.append({**tiny, "name": f"tiny-{loss}", "kind": "gradients", "settings": still})
         jobs.append({**tiny, "name": f"tiny-{loss}", "kind": "epoch", "settings": moving})
     if workspace is not None:
-        base = {"workspace": str(workspace), "pairs": 3 * BATCH + 2}
+        base: dict[str, Any] = {"workspace": str(workspace), "pairs": 3 * BATCH + 2}
         for loss in LOSSES:
             still = settings(loss=loss, batch_size=BATCH, learning_rate=0.0, logging_steps=1)
             jobs.append({**base, "name": f"base-{loss}", "kind": "gradients", "settings": still})
@@ -273,7 +274,9 @@ def largest_difference(alone: Path, together: Path) -> float:
 def furthest(curves: list[Any], curve: str, name: str, relative: bool = True) -> float:
     """The largest difference between two curves, as a share of the value or as it is."""
     one, other = ([point[name] for point in found[curve]] for found in curves)
-    return max(abs(a - b) / (abs(a) if relative else 1.0) for a, b in zip(one, other, strict=True))
+    return max(
+        float(abs(a - b) / (abs(a) if relative else 1.0)) for a, b in zip(one, other, strict=True)
+    )
 
 
 def speed(workspace: Path, steps: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
@@ -322,11 +325,12 @@ def main() -> None:
     if arguments.job == "work":
         work(arguments.asked, arguments.answer)
         return
-    workspace = arguments.workspace.resolve() if arguments.workspace else None
+    workspace: Path | None = arguments.workspace.resolve() if arguments.workspace else None
     with tempfile.TemporaryDirectory() as folder:
         if arguments.job == "equality":
             rows = equality(workspace, Path(folder))
         else:
+            assert workspace is not None  # its default
             rows = speed(workspace, arguments.steps, arguments.rounds, Path(folder))
         report(f"processes-{arguments.job}", rows, arguments.results)
 

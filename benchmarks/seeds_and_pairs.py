@@ -123,11 +123,11 @@ def row(
     for number in range(arguments.simulations):
         drawn = generator.integers(0, len(whole.gold), pairs)
         gold, scores = whole.gold[drawn], whole.seeds(seeds, generator)[:, drawn]
-        against = {
-            "mean": lambda: None,
-            "over base": lambda d=drawn: whole.base[None, d],
-            "over setting": lambda d=drawn: whole.seeds(seeds, generator)[:, d],
-        }[quantity]()
+        against = None
+        if quantity == "over base":
+            against = whole.base[None, drawn]
+        elif quantity == "over setting":
+            against = whole.seeds(seeds, generator)[:, drawn]
         settings = Bootstrap(arguments.resamples, LEVEL, number)
         both = over_both(gold, scores, settings, against)
         found = both["spearman"]

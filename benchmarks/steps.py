@@ -86,7 +86,8 @@ def padding(workspace: Path) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     kinds: dict[str, Iterable[list[int]]] = {
         "random": (
-            rows.tolist() for rows in torch.randperm(len(pairs), generator=generator).split(16)
+            rows.tolist()
+            for rows in torch.split(torch.randperm(len(pairs), generator=generator), 16)
         ),
         "similar length": LengthGroupedBatchSampler(longest.tolist(), 16, False, generator),
     }

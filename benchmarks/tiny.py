@@ -27,7 +27,7 @@ RESULTS = ("dvc.lock", "metrics/")
 def make_encoder(folder: Path) -> Path:
     """Write a random dense BERT encoder of 2 layers and 32 dimensions; return its folder."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
+    from transformers.models.bert import BertConfig, BertModel, BertTokenizer
 
     folder.mkdir(parents=True)
     letters = [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]

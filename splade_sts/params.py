@@ -66,11 +66,20 @@ def _number_from_text(value: Any) -> Any:
     return value
 
 
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f`<>|]+$"
+WORD = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+COMMAND = r"^[^\s\x00-\x1f\x7f-\x9f`<>|][^\x00-\x1f\x7f-\x9f`<>|]*$"
+# What they let pass.
+PATTERNS = {
+    ONE_LINE: "one line without ` < > |",
+    WORD: "letters, digits, - and _, with a letter or digit first",
+    COMMAND: "one line without ` < > |, and no space first",
+}
 # What names a data set or a model ends in model cards and reports: nothing that would be markup
 # there.
-Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f`<>|]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=ONE_LINE)]
 # What names a further test set, or one that is searched in: it names folders and files too.
-SetName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+SetName = Annotated[str, Field(max_length=64, pattern=WORD)]
 OnBadRow = Literal["stop", "drop"]
 Delimiter = Literal["comma", "tab", "semicolon"]
 # What the mean over all test sets is called: none of them may be.
@@ -293,10 +302,7 @@ class ControlsParams(Strict):
 
 
 # The start of a command. It is shown in reports, so it holds no markup either.
-Command = Annotated[
-    str,
-    Field(max_length=4096, pattern=r"^[^\s\x00-\x1f\x7f-\x9f`<>|][^\x00-\x1f\x7f-\x9f`<>|]*$"),
-]
+Command = Annotated[str, Field(max_length=4096, pattern=COMMAND)]
 
 
 class TrainParams(Strict):
@@ -422,26 +428,97 @@ def _keys(location: Location) -> Location:
     return location
 
 
-def _explain(error: ErrorDetails) -> str:
+def _allows_null(location: Location) -> bool:
+    """Whether what stands at `location` may be null."""
+    section: Any = Params
+    for key in location[:-1]:
+        section = _below(section, key)
+    fields = getattr(section, "model_fields", {})
+    field = fields.get(location[-1]) if location else None
+    return field is not None and type(None) in get_args(field.annotation)
+
+
+# What pydantic's errors say was expected, by their type; the names in braces are pydantic's.
+EXPECTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "string_too_short": "at least {min_length} character",
+    "string_too_long": "at most {max_length:,} characters",
+    "too_short": "at least {min_length} values",
+    "too_long": "at most {max_length} values",
+    "dict_type": "names, each with a section of its own",
+    "invalid_key": "a text as key",
+}
+
+
+def _expected(error: ErrorDetails, location: Location) -> str:
+    """What an error of pydantic's says was expected at `location`, in our words."""
+    if error["type"] == "model_type":
+        return f"a section with the keys {', '.join(_known_keys(location))}"
+    context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch":
+        return PATTERNS[context["pattern"]]
+    # a type that no value of the schema is known to have
+    words = EXPECTED.get(error["type"], error["msg"])
+    return words.format(**context).replace("False", "false")  # as YAML writes it
+
+
+def _explain(error: ErrorDetails) -> str | tuple[Location, Any, str]:
+    """A problem as one line; or its place, what was found there and what was expected, which other
+    problems may have to be put together with.
+    """
     if error["loc"][-1:] == ("[key]",):  # of a mapping: its name is what is wrong
         *section, name, _ = error["loc"]
         return (
-            f"{'.'.join(map(str, section))}: {reprlib.repr(name)} cannot be a name; expected at "
+            f"{_path(tuple(section))}: {reprlib.repr(name)} cannot be a name; expected at "
             "most 64 letters, digits, - and _ (in quotes where all are digits)"
         )
     location = _keys(error["loc"])
-    path = ".".join(map(str, location)) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        return f"{path}: unknown key; {hint}allowed here: {', '.join(known)}"
+        return f"{_path(location)}: unknown key; {hint}allowed here: {', '.join(known)}"
     if error["type"] == "missing":
-        return f"{path}: missing"
-    message = error["msg"].removeprefix("Value error, ")
+        return f"{_path(location)}: missing"
     if error["type"] == "value_error":
-        return f"{path}: {message}"
-    return f"{path}: found {reprlib.repr(error['input'])}; {message[0].lower()}{message[1:]}"
+        return f"{_path(location)}: {error['msg'].removeprefix('Value error, ')}"
+    return location, error["input"], _expected(error, location)
+
+
+def _path(location: Location) -> str:
+    return ".".join(map(str, location)) or "the file"
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """A line for each wrong value: pydantic has a problem for each type that it may be of."""
+    lines: dict[str, None] = {}
+    wrong: dict[Location, tuple[Any, list[str]]] = {}
+    for found in map(_explain, error.errors()):
+        if isinstance(found, str):
+            lines[found] = None
+        else:
+            place, value, words = found
+            wrong.setdefault(place, (value, []))[1].append(words)
+    inner = [place for place in wrong if place]
+    for location, (value, expected) in wrong.items():
+        if any(other[:-1] == location and isinstance(other[-1], int) for other in inner):
+            continue  # a list in which something is wrong
+        if _allows_null(location):
+            expected.append("null")
+        allowed = ", or ".join(dict.fromkeys(expected))
+        lines[f"{_path(location)}: found {reprlib.repr(value)}; expected {allowed}"] = None
+    return list(lines)
 
 
 def parse(content: Any, name: str = str(layout.PARAMS)) -> Params:
@@ -454,8 +531,7 @@ def parse(content: Any, name: str = str(layout.PARAMS)) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_explain(detail) for detail in error.errors()))
-        raise UserError(f"{name} is not valid:\n  " + "\n  ".join(problems)) from None
+        raise UserError(f"{name} is not valid:\n  " + "\n  ".join(_problems(error))) from None
 
 
 def load(path: str | Path = layout.PARAMS) -> Params:

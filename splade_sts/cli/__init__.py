@@ -6,7 +6,7 @@ waits for a package that it does not need.
 
 import argparse
 
-from splade_sts.cli import apply, experiments, runs, tracking
+from splade_sts.cli import apply, experiments, explain, export, runs, sharing, tracking
 from splade_sts.cli.arguments import Commands
 from splade_sts.process import run_command, until_the_reader_leaves
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         description="What there is beside DVC's own commands. Each command has its own --help.",
     )
     commands = Commands(whole)
-    for group in (runs, experiments, apply, tracking):
+    for group in (runs, experiments, apply, explain, export, sharing, tracking):
         group.add_to(commands)
     return whole
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,11 @@ from splade_sts.cli.arguments import RUNS, Commands, json_argument, run_argument
 from splade_sts.errors import UserError
 
 if TYPE_CHECKING:
+    from splade_sts.runs.record import Record
+    from splade_sts.runs.scores import SplitScores, Without
     from splade_sts.runs.seeds import SeedSummary
     from splade_sts.runs.settings import Settings
+    from splade_sts.runs.source import RunFiles
 
 
 def add_to(commands: Commands) -> None:
@@ -50,6 +53,11 @@ def add_to(commands: Commands) -> None:
         action="append",
         metavar="SET",
         help="a set to show beside validation (test); give it several times for several sets",
+    )
+    command.add_argument(
+        "--without",
+        choices=("pairs", "sentences"),
+        help="leave out the pairs that stand in train, or of which a sentence occurs in train",
     )
     commands.add(verify)
 
@@ -168,31 +176,35 @@ def sum_up_seeds(arguments: argparse.Namespace) -> "SeedSummary":
     predictions, which is said.
     """
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import open_runs, read_records
-    from splade_sts.runs.record import COMPARISON
+    from splade_sts.runs.experiments import open_runs
     from splade_sts.runs.scores import NotInCacheError, SplitScores, read_scores
     from splade_sts.runs.seeds import check_only_seeds_differ, summarize
 
     root = layout.project_root()
     bootstrap = Bootstrap.of(params.load(root / layout.PARAMS).compare)
     opened = open_runs(root, arguments.run)
-    records = read_records(opened, cached=(COMPARISON,))
+    records = records_of_seeds(opened)
     check_only_seeds_differ(records)
     scores: dict[str, SplitScores | None] = {}
     for split in reported(arguments.on):
         try:
             scores[split] = read_scores(opened, split)
         except NotInCacheError as error:
+            if arguments.without:
+                raise
             print(f"{error}; {split} has no interval over pairs", file=sys.stderr)
             scores[split] = None
-    return summarize(records, scores, bootstrap)
+    if arguments.without:
+        there = {split: [one] for split, one in scores.items() if one is not None}
+        left = left_without(there, [opened], arguments.without)
+        scores = {split: one for split, (one,) in left.items()}
+    return summarize(records, scores, bootstrap, arguments.without)
 
 
 def compare_seeds(arguments: argparse.Namespace) -> "Settings":
     """The runs of `seeds` against another setting, or a model that they have in common."""
     from splade_sts.comparison.statistics import Bootstrap
-    from splade_sts.runs.experiments import open_runs, read_records
-    from splade_sts.runs.record import COMPARISON
+    from splade_sts.runs.experiments import open_runs
     from splade_sts.runs.scores import read_scores
     from splade_sts.runs.seeds import check_only_seeds_differ
     from splade_sts.runs.settings import MODELS, compare_settings, compare_with_model, paired
@@ -201,18 +213,73 @@ def compare_seeds(arguments: argparse.Namespace) -> "Settings":
     compare = params.load(root / layout.PARAMS).compare
     bootstrap = Bootstrap.of(compare)
     margin = compare.margin if arguments.margin is None else arguments.margin
+    model = next((one for one in MODELS if one in arguments.against), None)
+    if model is not None and len(arguments.against) > 1:
+        raise UserError(
+            f"--against {' '.join(arguments.against)}: {model} is a model that the runs before it "
+            f"have in common; name it alone (--against {model}), or leave it out and name the runs "
+            "of one other setting"
+        )
     opened, splits = open_runs(root, arguments.run), reported(arguments.on)
-    records = read_records(opened, cached=(COMPARISON,))
-    model = next((one for one in MODELS if arguments.against == [one]), None)
+    records = records_of_seeds(opened)
     if model is not None:
         check_only_seeds_differ(records)
-        found = {split: read_scores(opened, split) for split in splits}
-        return compare_with_model(records, model, found, bootstrap, margin)
+        alone = {split: [read_scores(opened, split)] for split in splits}
+        left = left_without(alone, [opened], arguments.without)
+        found = {split: one for split, (one,) in left.items()}
+        return compare_with_model(records, model, found, bootstrap, margin, arguments.without)
     others = open_runs(root, arguments.against)
-    second = paired(records, read_records(others, cached=(COMPARISON,)))
+    second = paired(records, records_of_seeds(others))
     others = {name: others[name] for name in second}
-    both = {split: (read_scores(opened, split), read_scores(others, split)) for split in splits}
-    return compare_settings(records, second, both, bootstrap, margin)
+    both = {split: [read_scores(opened, split), read_scores(others, split)] for split in splits}
+    left = left_without(both, [opened, others], arguments.without)
+    pairs = {split: (one, other) for split, (one, other) in left.items()}
+    return compare_settings(records, second, pairs, bootstrap, margin, arguments.without)
+
+
+def left_without(
+    found: "Mapping[str, Sequence[SplitScores]]",
+    settings: "Sequence[Mapping[str, RunFiles]]",
+    without: "Without | None",
+) -> "dict[str, list[SplitScores]]":
+    """The scores of each split without the pairs that train of one of `settings` holds; a split of
+    which too little is left is not there, which is said.
+
+    Raises:
+        UserError: none is left, or it is not known what train holds.
+    """
+    from splade_sts.runs.scores import TooFewError, left_of, read_train
+
+    if without is None:
+        return {split: [*scores] for split, scores in found.items()}
+    trains = [read_train(opened) for opened in settings]
+    left, few = {}, []
+    for split, scores in found.items():
+        try:
+            left[split] = [one.select(left_of(split, one.pairs, trains, without)) for one in scores]
+        except TooFewError as error:
+            few.append(str(error))
+    if not left:
+        raise UserError("\n".join(few))
+    for one in few:
+        print(f"{one}; it is not shown", file=sys.stderr)
+    return left
+
+
+def records_of_seeds(opened: Mapping[str, "RunFiles"]) -> dict[str, "Record"]:
+    """The records of runs; says of which ones the precision of the training is not known."""
+    from splade_sts.runs.experiments import read_records
+    from splade_sts.runs.record import COMPARISON, TRAINING, not_in_cache
+    from splade_sts.runs.seeds import unknown_precision
+
+    records = read_records(opened, cached=(COMPARISON, TRAINING))
+    if unknown := unknown_precision(records):
+        missing = not_in_cache([f"{TRAINING} of {', '.join(unknown)}"])
+        print(
+            f"{missing}; whether all trained in one precision is not known (train.precision: auto)",
+            file=sys.stderr,
+        )
+    return records
 
 
 def reported(named: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Commands about MLflow: register, sync, ui."""
+"""Commands about MLflow: register, promote, sync, ui."""
 
 import argparse
 import os
@@ -17,12 +17,14 @@ def add_to(commands: Commands) -> None:
     Args:
         commands: what they are added to.
     """
-    command = commands.add(register)
-    command.add_argument(
-        "run",
-        nargs="?",
-        help="a DVC experiment, or a Git revision with committed results; without: the workspace",
-    )
+    for function in (register, promote):
+        command = commands.add(function)
+        command.add_argument(
+            "run",
+            nargs="?",
+            help="a DVC experiment, or a Git revision with committed results; without: the "
+            "workspace",
+        )
     command = commands.add(sync)
     command.add_argument(
         "experiment",
@@ -55,6 +57,30 @@ def register(arguments: argparse.Namespace) -> None:
         f"the model of {found.run} (run {found.run_id}) {done} version {found.version} of "
         f"{experiment}"
     )
+
+
+def promote(arguments: argparse.Namespace) -> None:
+    """Let MLflow's alias `champion` name the registered model of a run, where the paired interval
+    of its validation Spearman against the present champion's excludes a loss.
+    """
+    from splade_sts.comparison.statistics import Bootstrap
+    from splade_sts.runs.regression import as_text
+    from splade_sts.tracking.promote import promote as promote_run
+
+    settings = params.load(layout.project_root() / layout.PARAMS)
+    name = settings.track.experiment
+    found = promote_run(arguments.run, name, Bootstrap.of(settings.compare))
+    for compared in found.compared:
+        print(as_text(compared))
+    if not found.promoted:
+        raise UserError(
+            f"version {found.champion} of {name} stays the champion: the interval of the change on "
+            "validation does not exclude a loss"
+        )
+    before = {None: "", found.version: " already"}.get(
+        found.champion, f"; before it was version {found.champion}"
+    )
+    print(f"the champion of {name} is version {found.version} ({found.run}){before}")
 
 
 def sync(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from splade_sts import layout
@@ -12,7 +13,6 @@ from splade_sts.comparison.statistics import (
     Array,
     Bootstrap,
     ResampledCorrelations,
-    resamples,
 )
 
 
@@ -74,7 +74,11 @@ def _t(confidence: float, freedom: int) -> float:
 
 
 def over_both(
-    gold: Array, scores: Array, bootstrap: Bootstrap, against: Array | None = None
+    gold: Array,
+    scores: Array,
+    bootstrap: Bootstrap,
+    against: Array | None = None,
+    cluster: NDArray[np.int64] | None = None,
 ) -> dict[str, OverBoth]:
     """The mean over seeds of the correlation with gold, or of its difference from that of other
     scores, for other seeds on other pairs.
@@ -97,25 +101,33 @@ def over_both(
     about effect measures"). The interval is thus never narrower than that over seeds.
     `python -m benchmarks.seeds_and_pairs` measures the coverage of both.
 
+    Pairs that share sentences are not independent. With `cluster`, whole clusters are drawn where
+    pairs are drawn above, and the second part has the degrees of freedom of the clusters. The part
+    that the effect of both has is then that among clusters, too.
+
     Args:
         gold: float (pairs,), finite.
         scores: of each seed, float (seeds, pairs), finite; at least two seeds.
         bootstrap: resamples, level and seed of the resampling.
         against: scores to be subtracted: float (seeds, pairs), of the same seeds, which makes the
             difference a paired one, or (1, pairs) of one model.
+        cluster: number of each pair's cluster, from 0 without gaps, (pairs,).
 
     Returns:
         By coefficient. Empty where some scores are constant, or so nearly that they are in a
-        resample.
+        resample; and where all pairs are one cluster.
     """
+    units = len(gold) if cluster is None else int(cluster.max()) + 1
+    if units == 1:
+        return {}
     values = _coefficients(gold, scores)
-    resampled = _resampled(gold, scores, bootstrap, against)
+    resampled = _resampled(gold, scores, bootstrap, against, cluster)
     if against is not None:
         values = values - _coefficients(gold, against)
     if not (np.isfinite(values).all() and np.isfinite(resampled).all()):
         return {}
     return {
-        key: _combined(values[row], resampled[row], len(gold), bootstrap)
+        key: _combined(values[row], resampled[row], units, bootstrap)
         for row, key in enumerate(layout.COEFFICIENTS)
     }
 
@@ -128,28 +140,35 @@ def _coefficients(gold: Array, scores: Array) -> Array:
     return np.array(found, dtype=np.float64)
 
 
-def _resampled(gold: Array, scores: Array, bootstrap: Bootstrap, against: Array | None) -> Array:
+def _resampled(
+    gold: Array,
+    scores: Array,
+    bootstrap: Bootstrap,
+    against: Array | None,
+    cluster: NDArray[np.int64] | None,
+) -> Array:
     """(coefficients, seeds, resamples): coefficients, or differences, on the same resampled pairs
-    for all seeds.
+    or clusters for all seeds.
     """
     others = scores[:0] if against is None else against
     every = [*scores, *others]
     statistic = ResampledCorrelations(gold, {str(i): one for i, one in enumerate(every)}, {})
-    parts = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
-    found = np.concatenate(parts, axis=1).reshape(len(layout.COEFFICIENTS), len(every), -1)
+    found = statistic.resampled(bootstrap, cluster).reshape(
+        len(layout.COEFFICIENTS), len(every), -1
+    )
     first, second = found[:, : len(scores)], found[:, len(scores) :]
     return first if against is None else first - second
 
 
-def _combined(values: Array, resampled: Array, pairs: int, bootstrap: Bootstrap) -> OverBoth:
-    """From the values (seeds,) and (seeds, resamples) of them."""
+def _combined(values: Array, resampled: Array, units: int, bootstrap: Bootstrap) -> OverBoth:
+    """From the values (seeds,) and (seeds, resamples) of them; `units` were drawn."""
     seeds = len(values)
     of_seeds = float(np.var(values, ddof=1)) / seeds
     means = resampled.mean(axis=0)
     of_both = float(np.var(resampled - means, axis=1, ddof=1).mean()) * seeds / (seeds - 1)
     of_means = float(np.var(means, ddof=1))
     of_pairs = max(0.0, of_means - of_both / seeds)
-    pairs_t = _t(bootstrap.confidence, pairs - 1) ** 2
+    pairs_t = _t(bootstrap.confidence, units - 1) ** 2
     half = math.sqrt(_t(bootstrap.confidence, seeds - 1) ** 2 * of_seeds + pairs_t * of_pairs)
     mean = float(values.mean())
     chosen = np.random.default_rng([bootstrap.seed, seeds]).integers(

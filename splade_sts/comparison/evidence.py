@@ -199,14 +199,55 @@ Level = Literal["all", "without_pairs", "without_sentences"]
 LEVELS: tuple[Level, ...] = ("all", "without_pairs", "without_sentences")
 
 
+# Correlations by the name of a model or control, the `gain` of fine-tuned over base, and fine-tuned
+# minus the dense encoder (`over_dense`), where there is one. Not there is what hardly varies.
+Found = dict[str, Correlations]
+
+# Which sets a mean is over, the same at every `Level`: all; the usual seven, where all of them and
+# others are there; those that have numbers at every level, where these are not all.
+Mean = Literal["all", "usual", "enough"]
+
+
+@dataclass(frozen=True)
+class ClusteredSet:
+    """The same as `SetResult.found`, with intervals from resampled clusters of pairs that share
+    sentences; nothing is found where all pairs are one cluster, or too alike.
+    """
+
+    clusters: Clusters
+    found: Found
+
+
 @dataclass(frozen=True)
 class SetResult:
-    """Correlations on some pairs of a set, by the name of a model or control, and the `gain` of
-    fine-tuned over base; not there is what hardly varies.
+    """Some pairs of a set.
+
+    Attributes:
+        pairs: how many there are.
+        found: correlations, with intervals from resampled pairs. Nothing is found where fewer than
+            `MINIMUM_SLICE` pairs are left of more.
+        clustered: with other intervals; None where nothing is found, and in evidence of earlier
+            versions.
     """
 
     pairs: int
-    found: dict[str, Correlations]
+    found: Found
+    clustered: ClusteredSet | None = None
+
+
+@dataclass(frozen=True)
+class MeanResult:
+    """The mean of some sets, each with the same weight, of what is found in every one of them.
+
+    Attributes:
+        sets: their names, in the order of the sets.
+        found: with intervals from resampled pairs of each set.
+        clustered: with intervals from resampled clusters of each set.
+    """
+
+    sets: tuple[str, ...]
+    found: Found
+    clustered: Found
 
 
 @dataclass(frozen=True)
@@ -214,13 +255,12 @@ class LevelResult:
     """What was found at one `Level`.
 
     Attributes:
-        sets: by the name of the set. Nothing is found where fewer than `MINIMUM_SLICE` pairs are
-            left of more.
-        mean: of all sets, each with the same weight; of what is found in every one of them.
+        sets: by the name of the set.
+        means: by which sets they are over; empty in evidence of earlier versions.
     """
 
     sets: dict[str, SetResult]
-    mean: dict[str, Correlations]
+    means: dict[Mean, MeanResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -248,17 +288,14 @@ class Suite:
     left_out: dict[Level, dict[str, list[int]]]
     genres: dict[str, dict[str, GenreResult]]
 
-    def gain_left(self, level: Level, name: str | None) -> float | None:
-        """The gain in Spearman at a level, as a share of that of all pairs; of the mean where
-        `name` is None. None where the interval of the latter is not above zero, or one is missing.
-        """
-        whole, left = (
-            part.mean if name is None else part.sets[name].found
-            for part in (self.levels["all"], self.levels[level])
-        )
-        if "gain" not in whole or "gain" not in left or whole["gain"].spearman.low <= 0:
-            return None
-        return left["gain"].spearman.value / whole["gain"].spearman.value
+
+def gain_left(whole: Found, left: Found) -> float | None:
+    """The gain in Spearman on some pairs, as a share of that on all. None where the interval of the
+    latter is not above zero, or one is missing.
+    """
+    if "gain" not in whole or "gain" not in left or whole["gain"].spearman.low <= 0:
+        return None
+    return left["gain"].spearman.value / whole["gain"].spearman.value
 
 
 @dataclass(frozen=True)

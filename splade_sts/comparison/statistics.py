@@ -157,6 +157,19 @@ class ResampledCorrelations:
             spearman = [spearman_without_each(gold, values) for values in others]
         return np.stack([*self._and_differences(pearson), *self._and_differences(spearman)])
 
+    def resampled(self, bootstrap: Bootstrap, cluster: NDArray[np.int64] | None = None) -> Array:
+        """Of resamples of the pairs, or of clusters (`estimates`): (rows, resamples)."""
+        pairs = len(self.values[0])
+        drawn = [self.of_counts(counts) for counts in resampled_pairs(pairs, bootstrap, cluster)]
+        return np.concatenate(drawn, axis=1)
+
+    def influences(self, cluster: NDArray[np.int64] | None = None) -> Array:
+        """How much each pair, or each cluster, moves each row (`influences`): (rows, units)."""
+        moved = influences(self.without_each())
+        if cluster is None:
+            return moved
+        return np.stack([np.bincount(cluster, row) for row in moved])
+
     def _and_differences(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return rows + [rows[first] - rows[second] for first, second in self.differences]
 
@@ -248,16 +261,8 @@ def estimates(
     statistic = ResampledCorrelations(gold, kept, differences)
     points = [values[name][key] for key, name in statistic.names]
     own = statistic.of_counts(np.ones((1, len(gold))))[:, 0]
-    moved = influences(statistic.without_each())
-    if cluster is None:
-        drawn = [statistic.of_counts(counts) for (counts,) in resamples([len(gold)], bootstrap)]
-    else:
-        size = int(cluster.max()) + 1
-        moved = np.stack([np.bincount(cluster, row, minlength=size) for row in moved])
-        drawn = [
-            statistic.of_counts(counts[:, cluster]) for (counts,) in resamples([size], bootstrap)
-        ]
-    made = bca(points, own, np.concatenate(drawn, axis=1), [moved], bootstrap)
+    drawn = statistic.resampled(bootstrap, cluster)
+    made = bca(points, own, drawn, [statistic.influences(cluster)], bootstrap)
     return by_name(dict(zip(statistic.names, made, strict=True)))
 
 
@@ -365,14 +370,34 @@ def by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correla
     return {name: both for name, both in made.items() if both.is_finite}
 
 
-def resamples(sizes: Sequence[int], bootstrap: Bootstrap) -> Iterator[list[Array]]:
+def resampled_pairs(
+    pairs: int, bootstrap: Bootstrap, cluster: NDArray[np.int64] | None = None
+) -> Iterator[Array]:
+    """How often each pair is drawn, in batches of resamples: (resamples, pairs).
+
+    Args:
+        pairs: how many there are.
+        bootstrap: the settings.
+        cluster: number of each pair's cluster, from 0 without gaps, (pairs,); then whole clusters
+            are drawn, as many as there are.
+    """
+    if cluster is None:
+        for (counts,) in resamples([pairs], bootstrap):
+            yield counts
+    else:
+        for (counts,) in resamples([int(cluster.max()) + 1], bootstrap, pairs):
+            yield counts[:, cluster]
+
+
+def resamples(sizes: Sequence[int], bootstrap: Bootstrap, pairs: int = 0) -> Iterator[list[Array]]:
     """How often each unit is drawn, in batches of resamples: for each sample (resamples, units).
 
     The samples, of `sizes` units (pairs or clusters), are drawn from independently, and with
-    replacement, as many units as each has.
+    replacement, as many units as each has. Where units are clusters, `pairs` is how many pairs they
+    hold: it bounds a batch, and changes no number.
     """
     generator = np.random.default_rng(bootstrap.seed)
-    batch = max(1, min(BATCH, CELLS // max(sizes)))
+    batch = max(1, min(BATCH, CELLS // max(*sizes, pairs)))
     for start in range(0, bootstrap.resamples, batch):
         count = min(batch, bootstrap.resamples - start)
         yield [counted(generator.integers(0, size, (count, size)), size) for size in sizes]

@@ -4,6 +4,7 @@ import os
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,8 @@ class Pairs:
         self.table().to_parquet(path, index=False)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> "Pairs":
-        """Read what `write` wrote."""
+    def read(cls, path: str | os.PathLike[str] | BytesIO) -> "Pairs":
+        """Read what `write` wrote: a file, or its content."""
         return cls.from_table(pd.read_parquet(path))
 
     def same_as(self, other: "Pairs") -> bool:

@@ -1,7 +1,9 @@
 """What people read instead of our names, and how many digits a number carries."""
 
 import math
+from collections.abc import Sequence
 
+from splade_sts.comparison.clusters import ENOUGH, Clusters
 from splade_sts.comparison.crossed import OverBoth
 from splade_sts.comparison.randomisation import Test
 from splade_sts.comparison.simultaneous import PartGain
@@ -74,6 +76,23 @@ def mark(interval: Estimate | PartGain) -> str:
     """What stands behind an interval: ` †` where it is a percentile interval instead of BCa's."""
     fell_back = isinstance(interval, Estimate) and interval.method == "percentile"
     return f" {PERCENTILE_MARK}" if fell_back else ""
+
+
+def clusters(name: str, pairs: int, found: Clusters) -> str:
+    """How the pairs of a split or test set hang together, and whether that is enough."""
+    size = (
+        f"{name}: {pairs} pairs in {found.number} clusters, the largest of {found.largest} pairs; "
+        f"they count like {found.effective:.0f} clusters of equal size."
+    )
+    return size if found.enough else f"{size} {too_few([name])}"
+
+
+def too_few(found: Sequence[str]) -> str:
+    """What intervals from the clusters of the splits or test sets `found` are worth."""
+    return (
+        f"Fewer than {ENOUGH} say little: do not trust the intervals from clusters of "
+        f"{', '.join(found)}; they may be far too narrow."
+    )
 
 
 def p_value(test: Test) -> str:

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from splade_sts import layout
-from splade_sts.comparison.clusters import ENOUGH, Clusters
 from splade_sts.comparison.evidence import (
     Change,
     Comparison,
+    Found,
     GenreResult,
     Level,
+    Mean,
     Part,
     RetrievalChange,
     RetrievalComparison,
     SplitComparison,
     Suite,
+    gain_left,
 )
 from splade_sts.comparison.margin import verdict
 from splade_sts.comparison.randomisation import Test
@@ -202,7 +204,7 @@ def shared_sentences(comparison: Comparison) -> Section:
         found = values.clustered
         if found is None or found.clusters.largest == 1:
             continue
-        sizes.append(_clusters(split, values.pairs, found.clusters))
+        sizes.append(names.clusters(split, values.pairs, found.clusters))
         for coefficient in layout.COEFFICIENTS:
             plain: Change = getattr(values, coefficient)
             clustered: Change | None = getattr(found.whole, coefficient)
@@ -227,19 +229,6 @@ def shared_sentences(comparison: Comparison) -> Section:
         ],
         rows,
         labels=2,
-    )
-
-
-def _clusters(split: str, pairs: int, found: Clusters) -> str:
-    size = (
-        f"{split}: {pairs} pairs in {found.number} clusters, the largest of {found.largest} pairs; "
-        f"they count like {found.effective:.0f} clusters of equal size."
-    )
-    if found.enough:
-        return size
-    return (
-        f"{size} That is fewer than {ENOUGH}: do not trust this split's intervals from clusters; "
-        "they may be far too narrow."
     )
 
 
@@ -436,70 +425,175 @@ def all_slices(comparison: Comparison) -> list[Section]:
     return found
 
 
-def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, Section]:
-    """All models on all test sets; the same without what train holds; each genre by itself."""
-    sets = suite.levels["all"].sets
-    names_of_models = {
+# What of a suite is a difference of two correlations.
+SIGNED = ("gain", "over_dense")
+# The levels of a suite that leave something out, and what of train they leave out.
+WITHOUT: dict[Level, str] = {"without_pairs": "pairs", "without_sentences": "sentences"}
+
+
+def suite_sections(suite: Suite, confidence: float) -> tuple[Section, ...]:
+    """All models on all test sets; the same without what train holds; with clusters drawn; each
+    genre by itself.
+    """
+    return (
+        _test_sets(suite, names.percent(confidence)),
+        *(_without_train(suite, level) for level in WITHOUT),
+        _clusters_of_sets(suite, names.percent(confidence)),
+        _genres(suite),
+    )
+
+
+def _models_of(suite: Suite) -> dict[str, str]:
+    """What is found on some set, with its name."""
+    every = {
         **names.MODELS,
         **({suite.words: names.CONTROLS[suite.words]} if suite.words else {}),
         DENSE: names.CONTROLS[DENSE],
         "gain": "change",
+        "over_dense": f"fine-tuned minus {names.CONTROLS[DENSE]}",
     }
-    shown = {
-        key: name
-        for key, name in names_of_models.items()
-        if any(key in part.found for part in sets.values())
-    }
-    level = names.percent(confidence)
+    sets = suite.levels["all"].sets.values()
+    return {key: name for key, name in every.items() if any(key in one.found for one in sets)}
 
-    def scores(at: Level) -> list[list[str]]:
-        result = suite.levels[at]
-        columns = [*(part.found for part in result.sets.values()), result.mean]
-        return [
-            [name, *(_suite_cell(found.get(key), key) for found in columns)]
-            for key, name in shown.items()
-        ]
 
-    whole = Section(
+def _means(suite: Suite) -> tuple[dict[Mean, str], str]:
+    """Every mean with its name, and a sentence for each but the first on what it is over."""
+    over = {which: one.sets for which, one in suite.levels["all"].means.items()}
+    if len(over) < 2:
+        return dict.fromkeys(over, "mean"), ""
+    said: dict[Mean, str] = {}
+    sentences = ""
+    for which, sets in over.items():
+        kind: dict[Mean, str] = {"all": "all ", "usual": "the usual ", "enough": ""}
+        said[which] = f"mean of {kind[which]}{len(sets)}"
+        if which == "usual":
+            sentences += f" The usual {len(sets)} are {', '.join(sets)}."
+        if which == "enough":
+            sentences += f" {len(sets)} sets have numbers in all three tables: {', '.join(sets)}."
+    return said, sentences
+
+
+def _suite_rows(suite: Suite, level: Level) -> Iterator[tuple[str, str, Found, Found]]:
+    """Every set and mean: its name, its pairs, what is found at a level and what on all pairs."""
+    whole, found = suite.levels["all"], suite.levels[level]
+    for name, one in found.sets.items():
+        pairs = whole.sets[name].pairs
+        left_out = pairs - one.pairs
+        size = (
+            str(pairs)
+            if level == "all"
+            else f"{left_out} of {pairs} ({100 * left_out / pairs:.0f} %)"
+        )
+        yield name, size, one.found, whole.sets[name].found
+    for which, name in _means(suite)[0].items():
+        yield name, "", found.means[which].found, whole.means[which].found
+
+
+def _test_sets(suite: Suite, level: str) -> Section:
+    models = _models_of(suite)
+    words = (
+        f"{names.CONTROLS[suite.words]} is the best score without an encoder on validation. "
+        if suite.words
+        else ""
+    )
+    return Section(
         "Test sets",
         f"Spearman, all pairs of a set together as MTEB has it, with {level} intervals. A set is "
-        "resampled by itself, with the same pairs for all models; the mean gives each set the same "
-        "weight, within each resample. These are other resamples than those of the table above, so "
-        "the last digit of an interval of test may differ. Nothing was chosen by these sets. "
-        + (
-            f"{names.CONTROLS[suite.words]} is the best score without an encoder on validation. "
-            if suite.words
-            else ""
-        )
-        + "Where train shares pairs or sentences with a set, its numbers are no fair comparison "
-        "with models that did not see them: see the next table.",
-        ["model", *sets, "mean"],
-        scores("all"),
+        "resampled by itself, with the same pairs for all models; a mean gives each set the same "
+        f"weight, within each resample.{_means(suite)[1]} These are other resamples than those of "
+        "the table above, so the last digit of an interval of test may differ. Nothing was chosen "
+        f"by these sets. {words}Where train shares pairs or sentences with a set, its numbers are "
+        "no fair comparison with models that did not see them: see the next table.",
+        ["set", "pairs", *models.values()],
+        [
+            [name, size, *(_suite_cell(found.get(key), key) for key in models)]
+            for name, size, found, _ in _suite_rows(suite, "all")
+        ],
         labels=1,
     )
+
+
+def _without_train(suite: Suite, level: Level) -> Section:
+    kind = WITHOUT[level]
+    which = {
+        "pairs": "The same without the pairs that stand in train, in either order (case, white "
+        "space, Unicode form and what nobody sees aside).",
+        "sentences": "The same without all pairs a sentence of which occurs in train, in any pair.",
+    }[kind]
+    models = _models_of(suite)
     rows = []
-    parts: dict[Level, str] = {"without_pairs": "pairs", "without_sentences": "sentences"}
-    for at, kind in parts.items():
-        rows.append([f"no {kind} of train", "left out", *_left_out(suite, at), ""])
-        rows += [[f"no {kind} of train", *row] for row in scores(at)]
-        shares = [suite.gain_left(at, name) for name in (*sets, None)]
-        cells = ["–" if share is None else f"{100 * share:.0f} %" for share in shares]
-        rows.append([f"no {kind} of train", "of the change", *cells])
-    without = Section(
-        "Test sets without what train holds",
-        "The same, first without the pairs that stand in train, in either order, then without all "
-        "pairs a sentence of which occurs in train (case, white space, Unicode form and what "
-        'nobody sees aside). The rows "of the change" say how much is left of the change of all '
-        "pairs, where the interval of that is above zero. What is left also differs in scores, "
-        f"lengths and sources. Nothing is said where fewer than {MINIMUM_SLICE} pairs are left of "
-        "more; the mean is there where all sets have numbers. The rows that are left out stand in "
+    for name, size, found, whole in _suite_rows(suite, level):
+        share = gain_left(whole, found)
+        cells = [_suite_cell(found.get(key), key) for key in models]
+        rows.append([name, size, *cells, "–" if share is None else f"{100 * share:.0f} %"])
+    return Section(
+        f"Test sets without {kind} of train",
+        f'{which} "Of the change" says how much is left of the change of all pairs, where the '
+        "interval of that is above zero. What is left also differs in scores, lengths and sources. "
+        f"A set of which fewer than {MINIMUM_SLICE} pairs are left, but not all, has no numbers, "
+        "and neither has a mean that it is in. The rows that are left out stand in "
         f"{layout.evidence('comparison')}.",
-        ["pairs", "model", *sets, "mean"],
+        ["set", "left out", *models.values(), "of the change"],
+        rows,
+        labels=1,
+    )
+
+
+def _clusters_of_sets(suite: Suite, level: str) -> Section:
+    """Only sets in which pairs share sentences; and the means, where there is such a set."""
+    models = {
+        key: name
+        for key, name in _models_of(suite).items()
+        if key in ("finetuned", "gain", "over_dense")
+    }
+    kinds: dict[Level, str] = {"all": "all", "without_pairs": "no pairs of train"}
+    kinds["without_sentences"] = "no sentences of train"
+    rows, few = [], []
+
+    def cells(found: Found, clustered: Found) -> Iterator[str]:
+        for key in models:
+            sign = "+" if key in SIGNED else ""
+            yield _suite_cell(found.get(key), key)
+            yield _estimate(clustered[key].spearman, sign)[1] if key in clustered else "–"
+
+    for at, kind in kinds.items():
+        result = suite.levels[at]
+        shared = {
+            name: (one, one.clustered)
+            for name, one in result.sets.items()
+            if one.clustered is not None and one.clustered.clusters.largest > 1
+        }
+        for name, (one, apart) in shared.items():
+            size = f"{apart.clusters.number} (like {apart.clusters.effective:.0f})"
+            rows.append([kind, name, size, *cells(one.found, apart.found)])
+            if not apart.clusters.enough:
+                few.append(f"{name} ({kind})")
+        for which, name in _means(suite)[0].items():
+            mean = result.means[which]
+            if {*mean.sets} & {*shared}:
+                rows.append([kind, name, "", *cells(mean.found, mean.clustered)])
+    trust = f" {names.too_few(few)} So may be those of the means over them." if few else ""
+    return Section(
+        "Test sets: pairs that share sentences",
+        "Pairs with a sentence in common are not independent, and neither are pairs that a chain "
+        "of such pairs connects. Beside each interval from resampled pairs stands the one from "
+        f"these clusters, resampled as a whole (cluster bootstrap, {level}). Where it is wider, "
+        "the other one is too narrow. In brackets: as how many clusters of equal size they "
+        f"count.{trust} Those of the other models stand in {layout.evidence('comparison')}.",
+        [
+            "pairs",
+            "set",
+            "clusters",
+            *(column for name in models.values() for column in (name, "clusters drawn")),
+        ],
         rows,
         labels=2,
     )
-    models = {key: name for key, name in shown.items() if key != "gain"}
-    genres = Section(
+
+
+def _genres(suite: Suite) -> Section:
+    models = {key: name for key, name in _models_of(suite).items() if key not in SIGNED}
+    return Section(
         "Genres of test sets",
         "Spearman within each genre. Published tables of MTEB take all pairs of a set together, as "
         "the table of test sets does; older ones average over genres, which gives other numbers.",
@@ -511,21 +605,12 @@ def suite_sections(suite: Suite, confidence: float) -> tuple[Section, Section, S
         ],
         labels=2,
     )
-    return whole, without, genres
 
 
 def _suite_cell(found: Correlations | None, key: str) -> str:
     if found is None:
         return "–"
-    return _with_interval(found.spearman, "+" if key == "gain" else "")
-
-
-def _left_out(suite: Suite, level: Level) -> list[str]:
-    cells = []
-    for name, rows in suite.left_out[level].items():
-        pairs = suite.levels["all"].sets[name].pairs
-        cells.append(f"{len(rows)} of {pairs} ({100 * len(rows) / pairs:.0f} %)")
-    return cells
+    return _with_interval(found.spearman, "+" if key in SIGNED else "")
 
 
 def _genre_cell(found: GenreResult, key: str) -> str:

@@ -264,8 +264,10 @@ def _suite(suite: Suite) -> dict[str, float]:
     """
     whole = suite.levels["all"]
     columns = {name: part.found for name, part in whole.sets.items() if name not in layout.SPLITS}
+    if "all" in whole.means:
+        columns[params.MEAN] = whole.means["all"].found
     found: dict[str, float] = {}
-    for name, models in {**columns, params.MEAN: whole.mean}.items():
+    for name, models in columns.items():
         for model in layout.MODELS:
             if model in models:
                 found[f"{model}.{name}.spearman"] = models[model].spearman.value

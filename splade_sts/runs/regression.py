@@ -1,5 +1,6 @@
-"""Is a run worse than another one? Test Spearman of the two fine-tuned models on the same pairs."""
+"""Is a run worse than another one? Spearman of the two fine-tuned models on the same pairs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,15 +15,14 @@ from splade_sts.runs.scores import NotInCacheError, check_same_pairs, read_predi
 from splade_sts.runs.source import RunFiles
 from splade_sts.text import printed_json
 
-SPLIT = "test"
-
 
 @dataclass(frozen=True)
 class Regression:
-    """Test Spearman of the fine-tuned models of two runs.
+    """Spearman of the fine-tuned models of two runs.
 
     Attributes:
         run, against: the runs.
+        split: whose pairs.
         pairs: how many pairs both have scored.
         confidence: level of the intervals.
         now, before: Spearman of `run`, and of `against`.
@@ -32,6 +32,7 @@ class Regression:
 
     run: str
     against: str
+    split: layout.Split
     pairs: int
     confidence: float
     now: Estimate
@@ -57,10 +58,26 @@ def regression(root: Path, run: str, against: str, bootstrap: Bootstrap) -> Regr
         UserError: there is no such run, the runs were evaluated on other pairs, or their scores
             hardly vary.
     """
-    opened = open_runs(root, (run, against))
-    found = {name: _predictions(name, files) for name, files in opened.items()}
+    return compare_runs(open_runs(root, (run, against)), "test", bootstrap)
+
+
+def compare_runs(
+    opened: Mapping[str, RunFiles], split: layout.Split, bootstrap: Bootstrap
+) -> Regression:
+    """Compare the fine-tuned models of two runs that are open: the first one with the second one.
+
+    Args:
+        opened: the files of both, by name.
+        split: validation or test.
+        bootstrap: how the intervals are made.
+
+    Raises:
+        NotInCacheError, UserError: as `regression`.
+    """
+    run, against = opened
+    found = {name: _predictions(name, files, split) for name, files in opened.items()}
     pairs = found[run].pairs
-    check_same_pairs(SPLIT, {against: found[against].pairs, run: pairs})
+    check_same_pairs(split, {against: found[against].pairs, run: pairs})
     made = estimates(
         pairs.score,
         {"now": found[run].cosine, "before": found[against].cosine},
@@ -69,17 +86,17 @@ def regression(root: Path, run: str, against: str, bootstrap: Bootstrap) -> Regr
     )
     if "change" not in made:
         raise UserError(
-            f"the gold scores of {SPLIT}, or the cosines of {run} or {against}, are (nearly) all "
+            f"the gold scores of {split}, or the cosines of {run} or {against}, are (nearly) all "
             "the same: no interval can be given; check the data and the models"
         )
     now, before, change = (made[name].spearman for name in ("now", "before", "change"))
-    return Regression(run, against, len(pairs), bootstrap.confidence, now, before, change)
+    return Regression(run, against, split, len(pairs), bootstrap.confidence, now, before, change)
 
 
-def _predictions(name: str, files: RunFiles) -> Predictions:
-    found = read_predictions(files, "finetuned", SPLIT)
+def _predictions(name: str, files: RunFiles, split: layout.Split) -> Predictions:
+    found = read_predictions(files, "finetuned", split)
     if found is None:
-        path = layout.prediction("finetuned", SPLIT)
+        path = layout.prediction("finetuned", split)
         raise NotInCacheError(not_in_cache([f"{path} of {name}"]))
     return found
 
@@ -89,7 +106,7 @@ def as_text(found: Regression) -> str:
     change = found.change
     verb = "fell" if found.fell else "rose" if change.low > 0 else "did not change significantly:"
     said = (
-        f"From {found.against} to {found.run}, test Spearman {verb} from "
+        f"From {found.against} to {found.run}, {found.split} Spearman {verb} from "
         f"{found.before.value:.4f} to {found.now.value:.4f} ({change.value:+.4f} "
         f"[{', '.join(names.ends(change, '+'))}]{names.mark(change)}; "
         f"{names.percent(found.confidence)} interval of the paired bootstrap, "

@@ -1,15 +1,19 @@
 """What the models of runs that differ in their seed say of the same pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from splade_sts import layout
+from splade_sts.comparison.evidence import Level
+from splade_sts.comparison.slices import MINIMUM_SLICE
 from splade_sts.comparison.statistics import Array
+from splade_sts.comparison.suite import kept
 from splade_sts.controls.scores import DENSE, ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
@@ -18,10 +22,17 @@ from splade_sts.runs.record import not_in_cache
 from splade_sts.runs.source import RunFiles
 
 Found = TypeVar("Found")
+# What of train a set is taken without.
+Without = Literal["pairs", "sentences"]
+LEFT_OUT: dict[Without, Level] = {"pairs": "without_pairs", "sentences": "without_sentences"}
 
 
 class NotInCacheError(UserError):
     """DVC's cache does not hold what was asked for; `dvc pull` may get it."""
+
+
+class TooFewError(UserError):
+    """Too few pairs are left of a split or test set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +45,24 @@ class SplitScores:
             (runs, pairs).
         base: cosines of the base model that all runs have, float64 (pairs,).
         dense: those of the dense encoder, None where the runs have no such control.
+        left_out: how many other pairs the split has; None where all of them count.
     """
 
     pairs: Pairs
     finetuned: Array
     base: Array
     dense: Array | None
+    left_out: int | None = None
+
+    def select(self, chosen: NDArray[np.bool_]) -> "SplitScores":
+        """The pairs for which `chosen`, bool (pairs,), is true; the others are left out."""
+        return SplitScores(
+            self.pairs.select(chosen),
+            self.finetuned[:, chosen],
+            self.base[chosen],
+            None if self.dense is None else self.dense[chosen],
+            int(len(chosen) - chosen.sum()),
+        )
 
 
 def read_scores(opened: Mapping[str, RunFiles], split: str) -> SplitScores:
@@ -74,6 +97,46 @@ def read_scores(opened: Mapping[str, RunFiles], split: str) -> SplitScores:
         shared.cosine,
         dense,
     )
+
+
+def read_train(opened: Mapping[str, RunFiles]) -> Pairs:
+    """The pairs that runs with the same data were trained on.
+
+    Args:
+        opened: the files of each run, by name.
+
+    Raises:
+        NotInCacheError: DVC's cache lacks them.
+        UserError: DVC cannot read them.
+    """
+    name, files = next(iter(opened.items()))
+    path = layout.normalized("train")
+    content = _content(files, path)
+    if content is None:
+        raise NotInCacheError(
+            f"what train of {name} holds is not known: {not_in_cache([str(path)])}; without "
+            "--without, all pairs count"
+        )
+    return Pairs.read(content)
+
+
+def left_of(
+    split: str, pairs: Pairs, trains: Sequence[Pairs], without: Without
+) -> NDArray[np.bool_]:
+    """Which pairs of a split or test set are left without what one of `trains` holds, as in the
+    report's tables of test sets: bool (pairs,).
+
+    Raises:
+        TooFewError: fewer than `MINIMUM_SLICE` are left, and not all.
+    """
+    found = [kept(pairs, train)[LEFT_OUT[without]] for train in trains]
+    left: NDArray[np.bool_] = np.logical_and.reduce(found)
+    if left.sum() < MINIMUM_SLICE and not left.all():
+        raise TooFewError(
+            f"{split}: of {len(pairs)} pairs {left.sum()} are left without {without} of train; "
+            f"intervals need at least {MINIMUM_SLICE}"
+        )
+    return left
 
 
 def read_predictions(files: RunFiles, model: layout.Model, split: str) -> Predictions | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
+from splade_sts.comparison.margin import Verdict
 from splade_sts.report import names
 from splade_sts.runs.naming import shown
 from splade_sts.runs.seeds import MetricSummary, SeedSummary
@@ -10,6 +11,7 @@ from splade_sts.runs.settings import Difference, Settings
 from splade_sts.text import paragraph, printed_json, terminal_table
 
 MODELS = {"base": "base model", "dense": "dense encoder"}
+NOTHING = "no parameter, nor in data, base model or precision"
 
 
 def as_json(found: SeedSummary | Settings) -> str:
@@ -21,8 +23,10 @@ def summary_text(found: SeedSummary) -> str:
     """What comes out over seeds, how to read it, and every run by itself."""
     percent = names.percent(found.confidence)
     headers = ["fine-tuned", "base", "dense\nencoder", "mean", "sd"]
-    headers += [f"{percent}\nover seeds", f"{percent}\nover seeds and pairs"]
+    headers += [f"{percent}\nover seeds", f"{percent} over\nseeds and pairs"]
+    headers.append(f"{percent} over\nseeds and clusters")
     rows = [_summary(name, one) for name, one in found.metrics.items()]
+    headers, rows = without_empty_last(headers, rows)
     return "\n\n".join(
         [
             terminal_table(headers, rows),
@@ -31,6 +35,7 @@ def summary_text(found: SeedSummary) -> str:
                 "best. Its interval over seeds is for other seeds on the same pairs (Student's t); "
                 "that over seeds and pairs is for other seeds on other pairs."
             ),
+            *_counted(found),
             *_every_run(found),
         ]
     )
@@ -47,7 +52,38 @@ def _summary(name: str, found: MetricSummary) -> list[str]:
         *map(number, (found.base, found.dense, found.mean, found.sd)),
         f"{number(found.low)} to {number(found.high)}",
         "–" if found.both is None else " to ".join(names.ends(found.both)),
+        "" if found.clustered is None else " to ".join(names.ends(found.clustered)),
     ]
+
+
+def without_empty_last(
+    headers: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Without the last column, where it is empty."""
+    if any(row[-1] for row in rows):
+        return headers, rows
+    return headers[:-1], [row[:-1] for row in rows]
+
+
+def _counted(found: SeedSummary | Settings) -> Iterator[str]:
+    """Which pairs count, and how they hang together."""
+    if found.without is not None:
+        sizes = [
+            f"{split} {one.pairs} of {one.pairs + (one.left_out or 0)}"
+            for split, one in found.pairs.items()
+        ]
+        what = {
+            "pairs": "that stand in train, in either order",
+            "sentences": "of which a sentence occurs in train",
+        }[found.without]
+        yield paragraph(f"Without the pairs {what}. Left are: {', '.join(sizes)}.")
+    shared = {split: one for split, one in found.pairs.items() if one.clusters.largest > 1}
+    if shared:
+        sizes = [names.clusters(split, one.pairs, one.clusters) for split, one in shared.items()]
+        yield paragraph(
+            "Over seeds and clusters: pairs that share sentences, or hang together by a chain of "
+            f"such pairs, are drawn together. {' '.join(sizes)}"
+        )
 
 
 def _every_run(found: SeedSummary) -> Iterator[str]:
@@ -92,18 +128,22 @@ def settings_text(found: Settings) -> str:
         compared = [
             f"{first}: {', '.join(_runs(found.first))}",
             f"{second}: {', '.join(_runs(found.second))}",
-            f"they differ in: {', '.join(differs) or 'no parameter'}",
+            f"they differ in: {', '.join(differs) or NOTHING}",
         ]
     headers = ["", first, second, "difference", f"{percent} interval", "over"]
+    headers.append(f"{percent} over\nseeds and clusters")
     rows = [_difference(name, one) for name, one in found.metrics.items()]
-    said = [
-        f"{_named(name)}: {_said(one, found.margin, first, second)}."
-        for name, one in found.metrics.items()
-        if one.verdict is not None and found.margin is not None
-    ]
-    return "\n\n".join(
-        [*map(paragraph, compared), terminal_table(headers, rows), *map(paragraph, said)]
-    )
+    said = []
+    for name, one in found.metrics.items():
+        if found.margin is None or one.verdict is None:
+            continue
+        sentence = f"{_named(name)}: {_said(one.verdict, found.margin, first, second)}."
+        if one.clustered_verdict not in (None, one.verdict):
+            other = _said(one.clustered_verdict, found.margin, first, second)
+            sentence += f" With clusters drawn, {other}."
+        said.append(sentence)
+    table = terminal_table(*without_empty_last(headers, rows))
+    return "\n\n".join([*map(paragraph, compared), table, *_counted(found), *map(paragraph, said)])
 
 
 def _difference(name: str, found: Difference) -> list[str]:
@@ -118,12 +158,12 @@ def _difference(name: str, found: Difference) -> list[str]:
         names.number(metric, found.value, "+"),
         f"{low} to {high}",
         "seeds" if found.both is None else "seeds and pairs",
+        "" if found.clustered is None else " to ".join(names.ends(found.clustered, "+")),
     ]
 
 
-def _said(found: Difference, margin: float, first: str, second: str) -> str:
+def _said(found: Verdict, margin: float, first: str, second: str) -> str:
     """One sentence about the margin, without its full stop."""
-    assert found.verdict is not None
     first, second = f"the {first}", f"the {second}"
     return {
         "superior": f"{first} is better than {second} by more than {margin:g}: the interval holds "
@@ -136,4 +176,4 @@ def _said(found: Difference, margin: float, first: str, second: str) -> str:
         "no smaller loss",
         "not shown": f"it is not shown that {first} is not inferior to {second} within {margin:g}: "
         "the interval holds larger losses",
-    }[found.verdict]
+    }[found]

@@ -1,19 +1,27 @@
 """Two settings over the same seeds: what one gains over the other, and whether that matters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from splade_sts.comparison.crossed import OverBoth, over_both, over_seeds
+from splade_sts.comparison.crossed import OverBoth, over_seeds
 from splade_sts.comparison.margin import Verdict, verdict
 from splade_sts.comparison.statistics import Array, Bootstrap
 from splade_sts.errors import UserError
 from splade_sts.runs.record import Record
-from splade_sts.runs.scores import SplitScores, check_same_pairs
-from splade_sts.runs.seeds import SEED, Measured, check_only_seeds_differ, measured, seeds_of
-from splade_sts.runs.table import varied_params
+from splade_sts.runs.scores import SplitScores, Without, check_same_pairs
+from splade_sts.runs.seeds import (
+    SEED,
+    CountedPairs,
+    Measured,
+    both_ways,
+    check_only_seeds_differ,
+    differences,
+    measured,
+    seeds_of,
+)
 
 # What runs are compared with beside other runs: the base model and the dense encoder that they
 # have in common.
@@ -31,7 +39,10 @@ class Difference:
         low, high: its interval: that of `both`, where that is there, else Student's over the seeds
             alone.
         both: the difference over seeds and pairs; None for metrics that are no correlation.
-        verdict: of Spearman, where there is a margin, see `verdict`.
+        clustered: over seeds and clusters of pairs that share sentences; None where `both` is,
+            where no pairs share any, and where all pairs are one cluster.
+        verdict: of Spearman by `both`, where there is a margin, see `verdict`.
+        clustered_verdict: the same by `clustered`.
     """
 
     first: float
@@ -40,7 +51,9 @@ class Difference:
     low: float
     high: float
     both: OverBoth | None
+    clustered: OverBoth | None
     verdict: Verdict | None
+    clustered_verdict: Verdict | None
 
 
 @dataclass(frozen=True)
@@ -50,10 +63,12 @@ class Settings:
     Attributes:
         first: the seed of each run, by name.
         second: the same with the same seeds in the same order; or the model that takes its place.
-        differs: parameters in which they differ, with both values.
+        differs: what they differ in, with both values, see `differences`.
         confidence: level of the intervals.
         margin: the largest loss in Spearman that does not matter; None: nothing is said of it.
         metrics: by split and name (`test.spearman`).
+        pairs: by split.
+        without: what of train the pairs are without, of both settings; None: all count.
     """
 
     first: dict[str, int]
@@ -62,6 +77,8 @@ class Settings:
     confidence: float
     margin: float | None
     metrics: dict[str, Difference]
+    pairs: dict[str, CountedPairs]
+    without: Without | None
 
 
 def paired(first: Mapping[str, Record], second: Mapping[str, Record]) -> dict[str, Record]:
@@ -99,6 +116,7 @@ def compare_settings(
     scores: Mapping[str, tuple[SplitScores, SplitScores]],
     bootstrap: Bootstrap,
     margin: float | None,
+    without: Without | None = None,
 ) -> Settings:
     """Compare two settings, seed by seed.
 
@@ -108,6 +126,7 @@ def compare_settings(
         scores: of both, for the splits to show.
         bootstrap: how the intervals are made.
         margin: the largest loss in Spearman that does not matter.
+        without: what of train was left out of the scores.
 
     Raises:
         UserError: the settings were evaluated on other pairs.
@@ -115,27 +134,26 @@ def compare_settings(
     for split, (mine, theirs) in scores.items():
         check_same_pairs(split, {next(iter(first)): mine.pairs, next(iter(second)): theirs.pairs})
     metrics: dict[str, Difference] = {}
+    pairs: dict[str, CountedPairs] = {}
     for split, (mine, theirs) in scores.items():
-        both = over_both(mine.pairs.score, mine.finetuned, bootstrap, theirs.finetuned)
+        *ways, pairs[split] = both_ways(mine, bootstrap, theirs.finetuned)
         other = measured(second, split, theirs)
         for metric, found in measured(first, split, mine).items():
             if metric in other:
                 values = np.array([*other[metric].values.values()])
                 metrics[f"{split}.{metric}"] = _difference(
-                    metric, found, values, both, bootstrap, margin
+                    metric, found, values, ways, bootstrap, margin
                 )
     one, two = next(iter(first.values())), next(iter(second.values()))
     return Settings(
         seeds_of(first),
         seeds_of(second),
-        {
-            name: (one.params.get(name), two.params.get(name))
-            for name in varied_params([one, two])
-            if name != SEED
-        },
+        differences(one, two),
         bootstrap.confidence,
         margin,
         metrics,
+        pairs,
+        without,
     )
 
 
@@ -145,6 +163,7 @@ def compare_with_model(
     scores: Mapping[str, SplitScores],
     bootstrap: Bootstrap,
     margin: float | None,
+    without: Without | None = None,
 ) -> Settings:
     """Compare runs that differ in their seed with a model that they have in common.
 
@@ -154,12 +173,14 @@ def compare_with_model(
         scores: of the runs, for the splits to show.
         bootstrap: how the intervals are made.
         margin: the largest loss in Spearman that does not matter.
+        without: what of train was left out of the scores.
 
     Raises:
         UserError: the runs differ in more than their seed, or have no dense encoder.
     """
     check_only_seeds_differ(runs)
     metrics: dict[str, Difference] = {}
+    pairs: dict[str, CountedPairs] = {}
     for split, found in scores.items():
         against = found.base if model == "base" else found.dense
         if against is None:
@@ -167,29 +188,39 @@ def compare_with_model(
                 f"{', '.join(runs)} were not compared with a dense encoder; controls.dense_model "
                 "in params.yaml names one"
             )
-        both = over_both(found.pairs.score, found.finetuned, bootstrap, against[None])
+        *ways, pairs[split] = both_ways(found, bootstrap, against[None])
         for metric, one in measured(runs, split, found).items():
             value = one.base if model == "base" else one.dense
             if value is not None:
                 metrics[f"{split}.{metric}"] = _difference(
-                    metric, one, np.array([value]), both, bootstrap, margin
+                    metric, one, np.array([value]), ways, bootstrap, margin
                 )
-    return Settings(seeds_of(runs), model, {}, bootstrap.confidence, margin, metrics)
+    return Settings(
+        seeds_of(runs), model, {}, bootstrap.confidence, margin, metrics, pairs, without
+    )
 
 
 def _difference(
     metric: str,
     first: Measured,
     second: Array,
-    both: Mapping[str, OverBoth],
+    ways: Sequence[Mapping[str, OverBoth]],
     bootstrap: Bootstrap,
     margin: float | None,
 ) -> Difference:
-    """Of a metric: `second` is (seeds,) in the order of the first setting's, or (1,)."""
+    """Of a metric: `second` is (seeds,) in the order of the first setting's, or (1,); `ways` are
+    pairs drawn and clusters drawn.
+    """
     mine = np.array([*first.values.values()])
-    alone, crossed = over_seeds(mine - second, bootstrap.confidence), both.get(metric)
+    alone = over_seeds(mine - second, bootstrap.confidence)
+    crossed, clustered = (way.get(metric) for way in ways)
     shown = crossed or alone
-    judged = margin if metric == "spearman" and crossed else None
+
+    def judged(found: OverBoth | None) -> Verdict | None:
+        if found is None or margin is None or metric != "spearman":
+            return None
+        return verdict(found.low, found.high, margin)
+
     return Difference(
         float(mine.mean()),
         float(second.mean()),
@@ -197,5 +228,7 @@ def _difference(
         shown.low,
         shown.high,
         crossed,
-        None if judged is None else verdict(shown.low, shown.high, judged),
+        clustered,
+        judged(crossed),
+        judged(clustered),
     )

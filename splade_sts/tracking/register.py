@@ -52,7 +52,7 @@ def register(name: str | None, experiment: str) -> Registered:
             MLflow cannot be reached.
     """
     root = layout.project_root()
-    record, tags, revision = _run(root, name)
+    record, tags, revision = recorded_run(root, name)
     start_mlflow()
     from splade_sts.tracking.store import Store
 
@@ -72,9 +72,12 @@ def register(name: str | None, experiment: str) -> Registered:
     return Registered(run.info.run_name, run_id, version, known is None)
 
 
-def _run(root: Path, name: str | None) -> tuple[Record, dict[str, str], str | None]:
+def recorded_run(root: Path, name: str | None) -> tuple[Record, dict[str, str], str | None]:
     """The record of a run, where it stands, and the revision that holds it: None for the
     workspace.
+
+    Raises:
+        UserError: there is no such run, or the pipeline has not run to its end there.
     """
     if name is None:
         try:

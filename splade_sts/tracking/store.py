@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -48,6 +49,9 @@ BUSY = "another process makes the MLflow database (process {pid}); waiting for i
 PATIENCE = 120.0  # seconds: making the database takes three
 # Every database of MLflow has one of these tables, a half-made one too.
 OF_MLFLOW = {"alembic_version", "experiments"}
+CHAMPION = "champion"
+# What MLflow answers where a registered model has no such alias, or is not there.
+NO_ALIAS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 LOADER = Path(__file__).with_name("logged_model.py")
 
 
@@ -280,6 +284,15 @@ class Store:
         """The version under which the model of a run is registered as `name`."""
         versions = self.client.search_model_versions(f"run_id = '{run_id}'")
         return next((str(one.version) for one in versions if one.name == name), None)
+
+    def champion(self, name: str) -> ModelVersion | None:
+        """The version of the registered model `name` that has the alias `CHAMPION`, if one has."""
+        try:
+            return self.client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in NO_ALIAS:
+                return None
+            raise
 
     def log_model(self, run_id: str, folder: Path, name: str) -> None:
         """Log the model in `folder` with the run and register it as `name`; the run's end stays

@@ -132,7 +132,7 @@ def sync(
             reached.
     """
     root = layout.project_root()
-    places = _places(root, names, branch)
+    wanted = places(root, names, branch)
     start_mlflow()
     from splade_sts.tracking.store import Store
 
@@ -147,7 +147,7 @@ def sync(
             for run in copy_runs(database, store, experiment):
                 problem = "it is still running" if run.run_id is None else None
                 done.append(Synced(run.name, run.run_id, run.new, problem=problem))
-        for place in places:
+        for place in wanted:
             try:
                 record = collect(
                     RunFiles.revision(root, place.revision)
@@ -194,7 +194,13 @@ def _recorded_at(root: Path, revision: str | None) -> int:
     return commit_time(root, revision) if revision else int(time.time() * 1000)
 
 
-def _places(root: Path, names: list[str], branch: str | None) -> list[Place]:
+def places(root: Path, names: list[str], branch: str | None) -> list[Place]:
+    """Where records may be: commits of a branch, DVC's experiments, and, unless either is named,
+    the workspace.
+
+    Raises:
+        UserError: there is no experiment of that name, or no such branch.
+    """
     workspace = Place("workspace", git_tags(root), None)
     if "git.commit" not in workspace.tags and not names and branch is None:
         return [workspace]  # Git knows no run, and a warning has said why

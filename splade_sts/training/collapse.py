@@ -1,5 +1,6 @@
 """A model that collapses in training is noticed at the next logging step, and not at the end."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from splade_sts.evaluation.health import LOWER, VectorSums, check_health
+from splade_sts.training.processes import current
 
 # Sentences of which the vectors are looked at, at least: those of the last batch, and of the ones
 # before where it has fewer. The two sentences of a pair are alike by design. Among 16 sentences
@@ -21,17 +23,29 @@ LEAST_SENTENCES = 16
 class CollapseWatch(TrainerCallback):
     """Looks at the vectors of the last training batch whenever the trainer logs a loss.
 
-    They are those that the loss was computed of: nothing is encoded for it. Of each batch three
-    sums are kept (`VectorSums`), without gradients.
+    They are those that the loss was computed of: nothing is encoded for it. Of each batch that such
+    a look may need, three sums are kept (`VectorSums`), without gradients; at the other steps
+    nothing is computed.
     """
 
     def __init__(self) -> None:
         self.batches: deque[VectorSums] = deque()
+        self.awake = True
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Watch the last steps before a loss is logged, as many as give enough sentences."""
+        step = state.global_step + 1
+        left = min(-step % args.logging_steps, state.max_steps - step)
+        pairs = max(1, args.per_device_train_batch_size // current().count)
+        # one more, since the last batch of an epoch may be smaller
+        self.awake = left <= math.ceil(LEAST_SENTENCES / (2 * pairs))
 
     @torch.no_grad()
     def see(self, model: SparseEncoder, inputs: Any, outputs: dict[str, Any]) -> None:
         """Take the vectors of a forward pass, as a hook of the model."""
-        if not model.training:  # a validation
+        if not model.training or not self.awake:  # a validation, or long before a look
             return
         vectors: Tensor = outputs["sentence_embedding"]
         self.batches.append(VectorSums.of(vectors.detach()))

@@ -66,11 +66,19 @@ def launched(launcher: str) -> Processes:
         launcher: the start of the command, `train.launcher`.
 
     Raises:
-        UserError: processes were started by something else, or not in the way of torchrun.
+        UserError: processes were started by something else, or not in the way of torchrun; or what
+            should start several has started one alone.
     """
     if _started_group(launcher):
         return Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     check_one_process(launcher)
+    if not starts_one_process(launcher):
+        raise UserError(
+            f"train.launcher is {launcher!r}, but it has started one process alone, which belongs "
+            "to no group: accelerate launch starts several on GPUs only, with --multi_gpu; "
+            "torchrun --standalone --nproc-per-node 2 does it everywhere. For one process, end "
+            "train.launcher in python"
+        )
     return Processes()
 
 

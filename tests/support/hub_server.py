@@ -3,22 +3,31 @@
 What is served is what `huggingface_hub` asks for: repository info, file trees, path info, and file
 downloads with the Hub's headers (https://huggingface.co/docs/hub/api). Weights and Parquet files
 are large files as on the Hub: their ETag is the SHA-256 of the content, the others' is Git's SHA-1.
+
+It takes uploads too, of models of the user `USER`: who calls, new repositories, which files are
+large, Git LFS's batch API (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md) with
+basic transfers, and commits. It does not speak Xet: callers set HF_HUB_DISABLE_XET.
 """
 
+import base64
 import hashlib
 import json
 import re
 import socket
 import struct
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 LARGE = (".bin", ".safetensors", ".parquet")
+USER = "me"  # whose token every token is
 
 
 @dataclass
@@ -30,7 +39,8 @@ class Fault:
         kind: `status` (answer `status` with `headers`), `drop` (close without an answer), `silent`
             (no answer), and for bodies: `reset` (TCP reset half-way), `cut` (closed half-way),
             `stall` (silent half-way), `corrupt` (one byte changed), `short` (an honest answer with
-            half of the content), `garbage` (no JSON).
+            half of the content), `garbage` (no JSON), `hang up` (reset half-way through the body of
+            the request).
         times: how many requests it hits; None for all.
     """
 
@@ -47,7 +57,9 @@ class HubServer:
     They are given as `{("datasets" | "models", "org/name"): folder}`.
 
     `fault` is the fault switch. `requests` lists what was asked for, with the range of bytes where
-    one was, and `tokens` the credentials that came with it.
+    one was, and `tokens` the credentials that came with it. Of uploads, `objects` holds the large
+    files that arrived, by SHA-256, `private` the names of private repositories and `commits` the
+    paths that each commit brought; files that end in `large` are large ones.
     """
 
     def __init__(self, repositories: dict[tuple[str, str], Path]):
@@ -55,10 +67,15 @@ class HubServer:
         self.fault: Fault | None = None
         self.requests: list[str] = []
         self.tokens: set[str] = set()
+        self.objects: dict[str, bytes] = {}
+        self.private: set[str] = set()
+        self.commits: list[list[str]] = []
+        self.large: tuple[str, ...] = LARGE
         self.closing = threading.Event()
         self.lock = threading.Lock()
 
     def __enter__(self) -> "HubServer":
+        self.created = tempfile.TemporaryDirectory(prefix="hub-")
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -70,6 +87,7 @@ class HubServer:
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
+        self.created.cleanup()
 
     def hit(self, request: str) -> Fault | None:
         """The fault that this request meets; counts it."""
@@ -95,17 +113,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def log_message(self, *_) -> None:
         pass
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        path = unquote(urlsplit(self.path).path)
+        path, length = unquote(urlsplit(self.path).path), int(self.headers["Content-Length"] or 0)
         asked = self.headers.get("Range")
         self.hub.requests.append(f"{self.command} {path}" + (f" {asked}" if asked else ""))
         if self.headers.get("Authorization"):
             self.hub.tokens.add(self.headers["Authorization"])
         self.fault = self.hub.hit(f"{self.command} {path}")
+        if self.fault and self.fault.kind == "hang up":
+            self.rfile.read(length // 2)
+            return self._hang_up(reset=True)
+        body = self.rfile.read(length)
         if self.fault and self.fault.kind == "status":
             headers = {"Content-Type": "application/json"} | (self.fault.headers or {})
             return self._send(
@@ -115,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._hang_up(reset=False)
         if self.fault and self.fault.kind == "silent":
             return self._wait()
+        if take := self._upload(path):
+            return take(body)
         api = re.fullmatch(
             r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?",
             path,
@@ -141,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "_id": "0",
                     "id": name,
                     "sha": REVISION,
-                    "private": False,
+                    "private": name in self.hub.private,
                     "gated": False,
                     "disabled": False,
                     "downloads": 0,
@@ -153,7 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
         if call == "paths-info":
             names = (
-                json.loads(body)["paths"] if body[:1] == "{" else parse_qs(body).get("paths", [])
+                json.loads(body)["paths"]
+                if body[:1] == b"{"
+                else parse_qs(body.decode()).get("paths", [])
             )
             there = [path for path in names if (folder / path).exists()]
             return self._json([self._entry(folder, path) for path in there])
@@ -165,6 +193,92 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json(
             [self._entry(folder, path.relative_to(folder).as_posix()) for path in found]
         )
+
+    def _upload(self, path: str) -> Callable[[bytes], None] | None:
+        """What takes the body of a request that belongs to an upload."""
+        routes: dict[str, Callable[..., None]] = {
+            "GET /api/whoami-v2": lambda _: self._json({"name": USER, "type": "user", "orgs": []}),
+            "POST /api/validate-yaml": lambda _: self._json({"errors": [], "warnings": []}),
+            "POST /api/repos/create": self._create,
+            "POST /api/models/([^/]+/[^/]+)/preupload/main": self._preupload,
+            r"POST /([^/]+/[^/]+)\.git/info/lfs/objects/batch": self._batch,
+            "PUT /lfs/([0-9a-f]{64})": self._object,
+            "POST /api/models/([^/]+/[^/]+)/commit/main": self._commit,
+        }
+        for route, take in routes.items():
+            if found := re.fullmatch(route, f"{self.command} {path}"):
+                if not self.headers.get("Authorization") and not path.startswith("/lfs/"):
+                    return lambda _: self._error(401, None, "Invalid username or password.")
+                if found.groups() and "/" in (name := found[1]) and not self._writable(name):
+                    return lambda _: self._error(403, None, "you don't have the rights")
+                return partial(take, *found.groups())
+        return None
+
+    def _writable(self, name: str) -> bool:
+        return name.split("/")[0] == USER
+
+    def _create(self, body: bytes) -> None:
+        asked = json.loads(body)
+        name = f"{asked['organization'] or USER}/{asked['name']}"
+        if not self._writable(name):
+            return self._error(403, None, "you don't have the rights to create it")
+        made = {"url": f"{self.hub.url}/{name}", "name": name}
+        if ("models", name) in self.hub.repositories:
+            return self._json(made | {"error": "You already created this model repo"}, 409)
+        folder = Path(self.hub.created.name) / name
+        folder.mkdir(parents=True)
+        self.hub.repositories["models", name] = folder
+        if asked.get("visibility") == "private":
+            self.hub.private.add(name)
+        return self._json(made)
+
+    def _preupload(self, name: str, body: bytes) -> None:
+        folder = self.hub.repositories["models", name]
+
+        def answer(path: str) -> dict:
+            large, there = path.endswith(self.hub.large), (folder / path).is_file()
+            content = (folder / path).read_bytes() if there else b""
+            oid = hashlib.sha256(content).hexdigest() if large else git_hash(content)
+            mode = "lfs" if large else "regular"
+            return {"path": path, "uploadMode": mode, "shouldIgnore": False} | (
+                {"oid": oid} if there else {}
+            )
+
+        self._json({"files": [answer(one["path"]) for one in json.loads(body)["files"]]})
+
+    def _batch(self, name: str, body: bytes) -> None:
+        def answer(one: dict) -> dict:
+            if one["oid"] in self.hub.objects:
+                return one
+            return {**one, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}}
+
+        self._json(
+            {"transfer": "basic", "objects": [answer(one) for one in json.loads(body)["objects"]]}
+        )
+
+    def _object(self, oid: str, body: bytes) -> None:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return self._error(400, None, "another content than announced")
+        self.hub.objects[oid] = body
+        return self._json({})
+
+    def _commit(self, name: str, body: bytes) -> None:
+        folder, brought = self.hub.repositories["models", name], []
+        for line in body.splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "header":
+                continue
+            value = entry["value"]
+            content = (
+                base64.b64decode(value["content"])
+                if entry["key"] == "file"
+                else self.hub.objects[value["oid"]]
+            )
+            (folder / value["path"]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / value["path"]).write_bytes(content)
+            brought.append(value["path"])
+        self.hub.commits.append(brought)
+        self._json({"commitUrl": f"{self.hub.url}/{name}/commit/1", "commitOid": REVISION})
 
     def _entry(self, folder: Path, path: str) -> dict:
         if (folder / path).is_dir():
@@ -202,11 +316,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(206, content[start : end + 1], headers)
         return self._send(200, content, headers)
 
-    def _json(self, content) -> None:
+    def _json(self, content, status: int = 200) -> None:
         data = json.dumps(content).encode()
         if self.fault and self.fault.kind == "garbage":
             data = b"<html>Welcome to the hotel's network</html>"
-        self._send(200, data, {"Content-Type": "application/json"})
+        self._send(status, data, {"Content-Type": "application/json"})
 
     def _error(self, status: int, code: str | None, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})

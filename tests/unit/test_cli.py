@@ -6,10 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from splade_sts import cli
+from splade_sts import cli, layout
 from splade_sts.cli import runs as commands
+from splade_sts.data.pairs import Pairs
+from splade_sts.errors import UserError
+from splade_sts.runs.scores import SplitScores
+from splade_sts.runs.source import RunFiles
 from tests.support.commands import ROOT, run
 from tests.support.projects import commit, set_params
 from tests.support.records import write_pipeline, write_run
@@ -73,8 +78,12 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     for name in (
         "encode",
         "experiment",
+        "explain",
         "pareto",
+        "promote",
+        "publish",
         "register",
+        "release",
         "runs",
         "score",
         "seeds",
@@ -132,6 +141,21 @@ def test_seeds(
     assert "HEAD~1 (seed 42)" in said.out
     missing = "not in the cache: predictions/finetuned/test.parquet of HEAD, HEAD~1 (dvc pull)"
     assert f"{missing}; test has no interval over pairs" in said.err
+    assert "precision" not in said.err
+
+
+def test_seeds_whose_precision_is_not_known(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the hardware chose it, and the cache does not hold what came of that."""
+    for seed in (1, 2):
+        set_params(repository, train__precision="auto", train__seed=seed)
+        commit(repository, "what the hardware has")
+    assert call(monkeypatch, "seeds", "HEAD", "HEAD~1") == 0
+    missing = "not in the cache: evidence/train.json of HEAD, HEAD~1 (dvc pull)"
+    assert (
+        f"{missing}; whether all trained in one precision is not known" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,8 +163,11 @@ def test_seeds(
     [
         (["--margin", "0.1"], "--margin is for a comparison"),
         (["--against", "base"], "not in the cache: predictions/finetuned/validation.parquet of"),
+        (["--without", "pairs"], "not in the cache: predictions/finetuned/validation.parquet of"),
         (["--against", "HEAD", "HEAD~1"], "in both settings: HEAD, HEAD~1"),
         (["--against", "other"], "no DVC experiment or Git revision other"),
+        (["--against", "base", "HEAD"], "--against base HEAD: base is a model that the runs"),
+        (["--against", "HEAD", "dense"], "name it alone (--against dense), or leave it out"),
     ],
 )
 def test_comparisons_of_seeds_that_are_refused(
@@ -148,6 +175,30 @@ def test_comparisons_of_seeds_that_are_refused(
 ) -> None:
     """In one message, before anything is computed."""
     assert message in str(call(monkeypatch, "seeds", "HEAD", "HEAD~1", *arguments))
+
+
+def test_seeds_without_what_train_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set of which too little is left is not shown, which is said; only where that is so of all
+    of them it is an error.
+    """
+    sides = ([f"{side} {number}" for number in range(150)] for side in ("one", "two"))
+    pairs = Pairs(*sides, np.linspace(0, 1, 150))
+    whole = SplitScores(pairs, np.stack([pairs.score] * 2), pairs.score, None)
+    few = whole.select(np.arange(150) < 110)
+    (tmp_path / layout.normalized("train")).parent.mkdir(parents=True)
+    pairs.select(np.arange(150) < 20).write(tmp_path / layout.normalized("train"))
+    runs = [{"a": RunFiles.workspace(tmp_path)}]
+    found = {"test": [whole, whole], "few": [few, few]}
+    left = commands.left_without(found, runs, "pairs")
+    assert list(left) == ["test"]
+    assert [(len(one.pairs), one.left_out) for one in left["test"]] == [(130, 20)] * 2
+    assert capsys.readouterr().err == (
+        "few: of 110 pairs 90 are left without pairs of train; intervals need at least 100; it is "
+        "not shown\n"
+    )
+    with pytest.raises(UserError, match="few: of 110 pairs 90 are left"):
+        commands.left_without({"few": [few]}, runs, "pairs")
+    assert commands.left_without(found, runs, None) == found
 
 
 def test_pareto_with_an_empty_cache(

@@ -95,29 +95,54 @@ def test_unknown_key(changes, expected):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"train__batch_size": "16"}, "train.batch_size: found '16'; input should be a valid int"),
+        ({"train__batch_size": "16"}, "train.batch_size: found '16'; expected a whole number"),
         ({"train__batch_size": 16.5}, "train.batch_size: found 16.5; "),
         ({"train__batch_size": True}, "train.batch_size: found True; "),
         ({"train__epochs": True}, "train.epochs: found True; "),
-        ({"train__learning_rate": "fast"}, "train.learning_rate: found 'fast'; input should be a"),
+        ({"train__learning_rate": "fast"}, "train.learning_rate: found 'fast'; expected a number"),
         (
             {"train__learning_rate": "nan"},
-            "train.learning_rate: found 'nan'; input should be a fin",
+            "train.learning_rate: found 'nan'; expected a finite number",
         ),
         ({"train__warmup_ratio": 1}, "train.warmup_ratio: found 1"),
         ({"train__target_active_dims": 8, "train__regularizer_weight": 0}, "train: target_active"),
         ({"data__header": "yes"}, "data.header: found 'yes'; "),
         ({"data__files__train": ["a.csv"]}, "data.files.train: found ['a.csv']; "),
-        ({"data__delimiter": ","}, "data.delimiter: found ','; input should be 'comma', 'tab' or "),
+        ({"data__delimiter": ","}, "data.delimiter: found ','; expected 'comma', 'tab' or 'sem"),
         (
             {"data__on_leak": "drop"},
-            "data.on_leak: found 'drop'; input should be 'keep', 'drop_from",
+            "data.on_leak: found 'drop'; expected 'keep', 'drop_from",
         ),
-        ({"controls__dense_model": True}, "controls.dense_model: found True; "),
-        ({"data__on_bad_row": "skip"}, "data.on_bad_row: found 'skip'; input should be 'stop' or"),
-        ({"data__columns__score": 1.5}, "data.columns.score: found 1.5; "),
+        (
+            {"controls__dense_model": True},
+            "controls.dense_model: found True; expected a text, or false, ",
+        ),
+        ({"data__on_bad_row": "skip"}, "data.on_bad_row: found 'skip'; expected 'stop' or"),
+        (
+            {"data__columns__score": 1.5},
+            "data.columns.score: found 1.5; expected a text, or a whole ",
+        ),
         ({"base_model__max_seq_length": 4}, "base_model.max_seq_length: found 4"),
-        ({"train": 3}, "train: found 3; "),
+        ({"train": 3}, "train: found 3; expected a section with the keys loss, epochs, "),
+        (
+            {"data__files": ["a"]},
+            "data.files: found ['a']; expected a section with the keys train",
+        ),
+        (
+            {"data__test_sets": ["A"]},
+            "data.test_sets: found ['A']; expected names, each with a section of its own, or null",
+        ),
+        (
+            {"data__test_sets": {"A": ["x"]}},
+            "data.test_sets.A: found ['x']; expected a section with the keys source, config, ",
+        ),
+        ({"train__threads": 0}, "train.threads: found 0; expected at least 1, or null"),
+        ({"compare__margin": 1}, "compare.margin: found 1; expected less than 1, or null"),
+        ({"train__launcher": ""}, "train.launcher: found ''; expected one line without ` < > |"),
+        (
+            {"evaluate__retrieval_set": ["a", 5]},
+            "evaluate.retrieval_set.1: found 5; expected a ",
+        ),
     ],
 )
 def test_wrong_type_or_value(changes, expected):
@@ -271,14 +296,30 @@ VALUES = st.recursive(
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(key=st.sampled_from(sorted(params.flatten(content()))), value=VALUES)
 def test_any_value_of_any_parameter(key, value):
-    """Either it fits, or the message names the key."""
+    """Either it fits, or the message names the key, in our words and not in those of pydantic."""
     said = ""
     try:
         params.parse(content(**{key.replace(".", "__"): value}))
     except UserError as error:
         said = str(error)
     assert not said or key.rpartition(".")[0] in said
+    assert "should" not in said
+    assert "valid dictionary" not in said
     assert len(said) < 5000
+
+
+SECTIONS = ("data", "data__files", "data__columns", "data__test_sets", "base_model", "evaluate")
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "controls", "train", "compare", "track"])
+@pytest.mark.parametrize("value", [["A"], 3, "text", True, {"A": 1}])
+def test_a_section_of_another_type(section, value):
+    """A list, a scalar, or a mapping with a name that is no key: one place, in our words."""
+    said = message(content(**{section: value}))
+    assert section.replace("__", ".") in said
+    assert "should" not in said
+    if not isinstance(value, dict):
+        assert len(said.splitlines()) == 2
 
 
 def test_flatten():
@@ -414,7 +455,10 @@ def test_the_usual_test_sets():
         ),
         ({"a": {"source": "x/y"}}, "data.test_sets.a: score_range is null, but the range of 'x/y'"),
         ({"a": {**STS15, "score_range": [5, 0]}}, "data.test_sets.a: score_range is [5.0, 0.0]; "),
-        ({"a": {**STS15, "score_range": [5]}}, "data.test_sets.a.score_range: found [5]; list"),
+        (
+            {"a": {**STS15, "score_range": [5]}},
+            "data.test_sets.a.score_range: found [5]; expected at least 2",
+        ),
         ({"a": {**STS15, "file": "x.csv"}}, "data.test_sets.a: file is not read where source is "),
         ({"a": {**OWN, "config": "en"}}, "data.test_sets.a: config is not read where source is "),
         ({"a": {**OWN, "file": "../x.csv"}}, "data.test_sets.a: file is '../x.csv'; expected the "),

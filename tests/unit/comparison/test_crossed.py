@@ -111,6 +111,28 @@ def test_scores_that_hardly_vary() -> None:
         assert over_both(gold, scores, BOOTSTRAP, one[None]) == {}
 
 
+def test_clusters_are_drawn() -> None:
+    """Every pair three times over: the interval from clusters is that of the pairs once, the one
+    from pairs is too narrow. Clusters of one pair are pairs; one cluster says nothing.
+    """
+    gold, scores = made(4, 0.5)
+    cluster = np.tile(np.arange(PAIRS), 3)
+    many, tripled = np.tile(gold, 3), np.tile(scores, 3)
+    for against in (None, made(1, 0.6)[1]):
+        others = None if against is None else np.tile(against, 3)
+        once = over_both(gold, scores, BOOTSTRAP, against)["spearman"]
+        plain = over_both(many, tripled, BOOTSTRAP, others)["spearman"]
+        found = over_both(many, tripled, BOOTSTRAP, others, cluster)["spearman"]
+        assert found.value == plain.value == pytest.approx(once.value, abs=1e-2)
+        assert found.pair_error == pytest.approx(once.pair_error, rel=0.02)
+        assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=1e-2)
+        assert plain.pair_error == pytest.approx(found.pair_error / np.sqrt(3), rel=0.1)
+        assert plain.high - plain.low < found.high - found.low
+        alone = over_both(gold, scores, BOOTSTRAP, against, np.arange(PAIRS))["spearman"]
+        assert alone == once
+    assert over_both(gold, scores, BOOTSTRAP, cluster=np.zeros(PAIRS, dtype=np.int64)) == {}
+
+
 def coverage(seeds: int, simulations: int = 300) -> tuple[float, float]:
     """How often the intervals hold the truth where seeds matter most: that of `over_both`, and
     that of percentiles.

@@ -7,7 +7,16 @@ import pytest
 from scipy import stats
 
 from splade_sts import layout
-from splade_sts.comparison.evidence import ControlResult, best_words
+from splade_sts.comparison.clusters import Clusters
+from splade_sts.comparison.evidence import (
+    LEVELS,
+    ClusteredSet,
+    ControlResult,
+    MeanResult,
+    SetResult,
+    best_words,
+    gain_left,
+)
 from splade_sts.comparison.statistics import (
     BATCH,
     Bootstrap,
@@ -16,7 +25,14 @@ from splade_sts.comparison.statistics import (
     estimates,
     influences,
 )
-from splade_sts.comparison.suite import Resampled, SetScores, correlations, make_suite
+from splade_sts.comparison.suite import (
+    Resampled,
+    SetScores,
+    correlations,
+    make_suite,
+    means,
+    usual_sets,
+)
 from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
@@ -59,7 +75,7 @@ def test_a_set_by_itself():
                 assert getattr(ours, end) == pytest.approx(
                     getattr(theirs, end), abs=5 * theirs.error
                 )
-    assert found.mean == found.sets["one"].found
+    assert found.means["all"].found == found.sets["one"].found
 
 
 def test_the_interval_is_that_of_scipy():
@@ -108,11 +124,12 @@ def test_the_mean_is_taken_within_resamples():
     spread = np.sqrt(sum(one.drawn.var(axis=1) for one in drawn)) / 2
     for row, (coefficient, name) in enumerate(drawn[0].names):
         parts = [getattr(part.found[name], coefficient) for part in found.sets.values()]
-        mean = getattr(found.mean[name], coefficient)
+        mean = getattr(found.means["all"].found[name], coefficient)
         assert mean.value == pytest.approx(np.mean([part.value for part in parts]), abs=1e-12)
         half = stats.norm.ppf(0.95) * spread[row]
         assert mean.high - mean.low == pytest.approx(2 * half, rel=0.2)
-    gain, models = found.mean["gain"].spearman, (found.mean["base"], found.mean["finetuned"])
+    mean = found.means["all"].found
+    gain, models = mean["gain"].spearman, (mean["base"], mean["finetuned"])
     assert gain.value == pytest.approx(models[1].spearman.value - models[0].spearman.value)
 
 
@@ -149,35 +166,172 @@ def test_what_train_holds_is_left_out():
             leaky.pairs.score[200 - pairs :], leaky.scores["finetuned"][200 - pairs :]
         )
         assert found["leaky"].found["finetuned"].spearman.value == pytest.approx(expected[0])
-        assert "gain" in suite.levels[level].mean
-    gains = [
-        suite.levels[level].sets["leaky"].found["gain"].spearman.value for level in suite.levels
-    ]
-    assert suite.gain_left("without_pairs", "leaky") == gains[1] / gains[0]
-    assert suite.gain_left("without_pairs", "clean") == 1
-    assert 0 < suite.gain_left("without_sentences", None) != 1
+        assert "gain" in suite.levels[level].means["all"].found
+    leaky_found = [result.sets["leaky"].found for result in suite.levels.values()]
+    gains = [found["gain"].spearman.value for found in leaky_found]
+    assert gain_left(leaky_found[0], leaky_found[1]) == gains[1] / gains[0]
+    assert gain_left(*(suite.levels[level].sets["clean"].found for level in LEVELS[:2])) == 1
+    means = [suite.levels[level].means["all"].found for level in LEVELS]
+    assert 0 < gain_left(means[0], means[2]) != 1
 
 
 def test_a_gain_that_may_be_chance_has_no_shares():
     """Nor has one that is not there."""
     one = random_set(150, 0)
     same = SetScores(one.pairs, {"base": one.scores["base"], "finetuned": one.scores["base"]})
-    assert make_suite({"one": same}, NOBODY, None, BOOTSTRAP).gain_left("all", "one") is None
+    suite = make_suite({"one": same}, NOBODY, None, BOOTSTRAP)
+    found = suite.levels["all"].sets["one"].found
+    assert gain_left(found, found) is None
     flat = SetScores(one.pairs, {"base": one.scores["base"], "finetuned": np.zeros(150)})
     suite = make_suite({"one": flat}, NOBODY, None, BOOTSTRAP)
     assert suite.levels["all"].sets["one"].found.keys() == {"base"}
-    assert suite.gain_left("all", None) is None
+    mean = suite.levels["all"].means["all"].found
+    assert gain_left(mean, mean) is None
 
 
 def test_too_few_pairs_are_left():
-    """Nothing is said of them, nor of the mean; a small set of which all is left has numbers."""
-    small, leaky = random_set(40, 0, "small"), random_set(150, 1, "leaky")
+    """Nothing is said of them, nor of the mean over them; a small set of which all is left has
+    numbers, and the sets that have some have a mean of their own, over the same sets everywhere.
+    """
+    small, other = random_set(40, 0, "small"), random_set(45, 2, "other")
+    leaky = random_set(150, 1, "leaky")
     train = leaky.pairs.select(np.arange(150) < 60)
-    suite = make_suite({"small": small, "leaky": leaky}, train, None, BOOTSTRAP)
+    sets = {"small": small, "leaky": leaky, "other": other}
+    suite = make_suite(sets, train, None, BOOTSTRAP)
     left = suite.levels["without_pairs"]
     assert left.sets["small"].found
-    assert (left.sets["leaky"].pairs, left.sets["leaky"].found, left.mean) == (90, {}, {})
-    assert suite.levels["all"].mean
+    assert left.sets["leaky"] == SetResult(90, {})
+    assert left.means["all"] == MeanResult(("small", "leaky", "other"), {}, {})
+    assert suite.levels["all"].means["all"].found
+    for level in LEVELS:
+        mean = suite.levels[level].means["enough"]
+        assert mean.sets == ("small", "other")
+        assert {*mean.found} == {*mean.clustered} == {"base", "finetuned", "bm25", "gain"}
+    assert mean == suite.levels["all"].means["enough"]
+    alone = make_suite({"small": small, "leaky": leaky}, train, None, BOOTSTRAP)
+    assert list(alone.levels["all"].means) == ["all"]
+
+
+def test_fine_tuned_minus_the_dense_encoder():
+    """Paired, on the same resamples; on every set and level, and on the mean."""
+    one = random_set(150, 0)
+    dense = one.pairs.score + 0.2 * np.random.default_rng(9).normal(size=150)
+    one = SetScores(one.pairs, {**one.scores, "dense": dense})
+    train = one.pairs.select(np.arange(150) < 20)
+    suite = make_suite({"one": one}, train, "bm25", BOOTSTRAP)
+    for level, first in (("all", 0), ("without_pairs", 20)):
+        found = suite.levels[level].sets["one"].found
+        values = [
+            stats.spearmanr(one.pairs.score[first:], one.scores[name][first:])[0]
+            for name in ("finetuned", "dense")
+        ]
+        over = found["over_dense"].spearman
+        assert over.value == pytest.approx(values[0] - values[1])
+        expected = estimates(
+            one.pairs.score[first:],
+            {name: scores[first:] for name, scores in one.scores.items()},
+            {"over": ("finetuned", "dense")},
+            BOOTSTRAP,
+        )["over"].spearman
+        for end in ("low", "high"):
+            assert getattr(over, end) == pytest.approx(getattr(expected, end), abs=6 * over.error)
+        mean = suite.levels[level].means["all"].found["over_dense"].spearman
+        assert mean == over
+
+
+def test_clusters_are_drawn_beside_pairs():
+    """Of a set in which every pair stands four times the interval is twice as wide; of one without
+    shared sentences it is the same. The mean has both intervals, too.
+    """
+    once, other = random_set(150, 0, "once"), random_set(150, 1, "other")
+    many = SetScores(
+        Pairs(
+            *(side * 4 for side in (once.pairs.sentence1, once.pairs.sentence2)),
+            np.tile(once.pairs.score, 4),
+        ),
+        {name: np.tile(one, 4) for name, one in once.scores.items()},
+    )
+    found = make_suite({"many": many, "other": other}, NOBODY, "bm25", BOOTSTRAP).levels["all"]
+    repeated, apart = found.sets["many"], found.sets["other"]
+    assert repeated.clustered.clusters == Clusters(150, 4, 150.0)
+    assert apart.clustered == ClusteredSet(Clusters(150, 1, 150.0), apart.found)
+    assert repeated.found.keys() == repeated.clustered.found.keys()
+    for name, plain in repeated.found.items():
+        clustered = repeated.clustered.found[name]
+        for key in layout.COEFFICIENTS:
+            narrow, wide = getattr(plain, key), getattr(clustered, key)
+            assert wide.value == pytest.approx(narrow.value)
+            assert (narrow.high - narrow.low) / (wide.high - wide.low) == pytest.approx(
+                0.5, abs=0.1
+            )
+    mean = found.means["all"]
+    for name in mean.found:
+        narrow, wide = mean.found[name].spearman, mean.clustered[name].spearman
+        assert wide.value == narrow.value
+        assert wide.high - wide.low > 1.1 * (narrow.high - narrow.low)
+
+
+def test_one_cluster_has_no_interval():
+    """Nor has a mean with such a set; with pairs drawn both have one."""
+    chain, other = random_set(20, 0, "chain"), random_set(30, 1, "other")
+    pairs = chain.pairs
+    linked = Pairs([f"s{n}" for n in range(20)], [f"s{n + 1}" for n in range(20)], pairs.score)
+    sets = {"chain": SetScores(linked, chain.scores), "other": other}
+    found = make_suite(sets, NOBODY, None, BOOTSTRAP).levels["all"]
+    assert found.sets["chain"].clustered == ClusteredSet(Clusters(1, 20, 1.0), {})
+    assert found.sets["chain"].found
+    assert found.means["all"].found
+    assert found.means["all"].clustered == {}
+
+
+SEVEN = ("test", "STS12", "sts-13", "STS14", "STS15", "STS16", "SICK-R")
+
+
+def test_the_mean_of_the_usual_seven():
+    """It is there beside others, and is not theirs: a set that is too small without what train
+    holds takes the mean of all away, and this one not. Of the seven alone it is the mean of all.
+    """
+    sizes = dict.fromkeys(SEVEN, 300) | {"test": 1379}
+    more = sizes | {"BIOSSES": 100}
+    assert means(more, SEVEN) == {"all": (*SEVEN, "BIOSSES"), "usual": SEVEN}
+    assert means(sizes, SEVEN) == {"all": SEVEN}
+    without = SEVEN[:-1]
+    assert means(more, without) == {"all": (*SEVEN, "BIOSSES"), "usual": SEVEN, "enough": without}
+    sets = {
+        name: random_set(1379 if name == "test" else 110, place, name)
+        for place, name in enumerate(more)
+    }
+    small = sets["BIOSSES"].pairs
+    train = small.select(np.arange(110) < 20)
+    suite = make_suite(sets, train, None, Bootstrap(50, 0.9, 3))
+    for level, there in (("all", True), ("without_pairs", False)):
+        found = suite.levels[level]
+        assert bool(found.means["all"].found) is there
+        usual = found.means["usual"]
+        assert usual.sets == SEVEN
+        values = [found.sets[name].found["gain"].spearman.value for name in SEVEN]
+        assert usual.found["gain"].spearman.value == pytest.approx(np.mean(values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ({}, True),
+        ({"test": 1000}, False),
+        ({"test": 1000, "STSb": 900}, True),
+        ({"STSBenchmark": 900}, True),
+        ({"SICK-R": None}, False),
+        ({"SICK-R": None, "STS17": 250}, False),
+    ],
+)
+def test_which_sets_are_the_usual_ones(changes, there):
+    """Known by name; test is the STS benchmark's where no other set is, and has its pairs."""
+    sizes = dict.fromkeys(SEVEN, 300) | {"test": 1379, "BIOSSES": 100} | changes
+    found = usual_sets({name: size for name, size in sizes.items() if size is not None})
+    assert len(found) == (7 if there else 0)
+    assert "BIOSSES" not in found
+    if there:
+        assert ("test" in found) is not bool({"STSb", "STSBenchmark"} & {*sizes})
 
 
 def test_scores_that_hardly_vary_have_no_interval():
@@ -195,13 +349,16 @@ def test_every_pair_is_left_out_once():
     """Of more pairs than a batch."""
     one = random_set(BATCH + 20, 0)
     drawn = Resampled.of(one.pairs.score, one.scores, replace(BOOTSTRAP, seed=0))
-    assert drawn.without.shape == (8, BATCH + 20)
+    assert drawn.moved.shape == (8, BATCH + 20)
     assert drawn.drawn.shape == (8, 400)
-    row, place = drawn.names.index(("spearman", "base")), BATCH + 5
-    expected = stats.spearmanr(
-        np.delete(one.pairs.score, place), np.delete(one.scores["base"], place)
+    row, gold, base = drawn.names.index(("spearman", "base")), one.pairs.score, one.scores["base"]
+    without = np.array(
+        [
+            stats.spearmanr(np.delete(gold, place), np.delete(base, place))[0]
+            for place in range(len(gold))
+        ]
     )
-    assert drawn.without[row, place] == pytest.approx(expected[0])
+    assert drawn.moved[row] == pytest.approx((len(gold) - 1) * (without.mean() - without))
 
 
 def test_genres():

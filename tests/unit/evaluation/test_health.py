@@ -19,7 +19,9 @@ from splade_sts.evaluation.health import (
 from splade_sts.evaluation.results import Metrics
 
 HEALTHY = Metrics(pearson=0.8, spearman=0.8, active_dims=80.0, sparsity_ratio=0.99)
-SEEN = Health(sentences=512, active_dims=80.0, sparsity_ratio=0.99, mean_cosine=0.01)
+SEEN = Health(
+    sentences=512, without_terms=0, active_dims=80.0, sparsity_ratio=0.99, mean_cosine=0.01
+)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,12 @@ def test_unhealthy_models_are_refused(change, message):
     [
         ({}, None),
         ({"mean_cosine": None}, None),
-        ({"active_dims": 0.4}, r"collapsed: .* 0\.40 active dims on average"),
+        ({"without_terms": 102}, None),
+        (
+            {"without_terms": 300, "active_dims": 40.0},
+            r"collapsed: 300 of 512 sentences .* \(40\.00 on average\); .* at most 20%",
+        ),
+        ({"without_terms": 103}, "103 of 512 sentences have no active dims"),
         ({"mean_cosine": 0.99}, r"collapsed: .* is 0\.990 on average \(512 sentences, 80\.0 act"),
         ({"mean_cosine": float("nan")}, "non-finite"),
     ],
@@ -86,7 +93,7 @@ def test_what_is_seen_of_vectors():
     encoded = EncodedSentences(list(map(str, range(150))), vectors.to_sparse().coalesce(), 0.0)
     parts = VectorSums.of(vectors[:7]) + VectorSums.of(vectors[7:])
     for found in (health_of(encoded), parts.health()):
-        assert found.sentences == 150
+        assert (found.sentences, found.without_terms) == (150, 1)
         assert found.active_dims == pytest.approx(active)
         assert found.sparsity_ratio == pytest.approx(1 - active / 40)
         assert found.mean_cosine == pytest.approx(expected, rel=1e-5)
@@ -98,7 +105,14 @@ def test_vectors_that_say_little():
     assert VectorSums.of(vector.repeat(5, 1)).health().mean_cosine == pytest.approx(1)
     assert VectorSums.of(vector).health().mean_cosine is None
     nothing = VectorSums.of(torch.zeros(5, 40)).health()
-    assert (nothing.active_dims, nothing.mean_cosine) == (0, 0)
+    assert (nothing.without_terms, nothing.active_dims, nothing.mean_cosine) == (5, 0, 0)
+
+
+def test_how_health_is_shown():
+    """Sentences without a term only where there are some."""
+    assert str(SEEN) == "80.0 active dims, mean cosine 0.010 (512 sentences)"
+    shown = "80.0 active dims, mean cosine 0.010 (512 sentences, 3 without any)"
+    assert str(replace(SEEN, without_terms=3)) == shown
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -9,6 +9,7 @@ import pytest
 from splade_sts.comparison.compare import SearchResults, SplitResults, compare
 from splade_sts.comparison.evidence import Comparison
 from splade_sts.comparison.suite import SetScores, make_suite
+from splade_sts.data.pairs import Pairs
 from splade_sts.data.search import SearchOrigin
 from splade_sts.evaluation.results import Retrieval, SearchEvaluation
 from splade_sts.report import names
@@ -156,7 +157,9 @@ def test_shared_sentences():
     assert section.rows[-1][4] == " to ".join(names.ends(apart.whole.spearman.gain, "+"))
     assert apart.whole.spearman.gain != plain
     few = shared_sentences(compared(results, [f"s{number % 8}" for number in range(200)]))
-    assert "That is fewer than 30: do not trust this split's intervals" in few.reading
+    assert (
+        "Fewer than 30 say little: do not trust the intervals from clusters of test;" in few.reading
+    )
     one = shared_sentences(compared(results, ["s"] * 200))
     assert {row[4] for row in one.rows} == {"–"}
     assert shared_sentences(compared(results, [f"s{number}" for number in range(200)])).rows == []
@@ -285,19 +288,24 @@ def test_controls(found):
     ]
 
 
-def suite_tables() -> dict[str, Section]:
-    """The tables of two sets, one of which has genres and shares pairs with train."""
+def suite_tables(*more: str) -> dict[str, Section]:
+    """The tables of two sets, one of which has genres and shares pairs with train, and of others
+    like the first.
+    """
     results = two_genres()
     scores = {
         "base": results.base.cosine,
         "finetuned": results.finetuned.cosine,
         "tfidf": results.controls.scores["tfidf"] + results.base.cosine / 2,
+        "dense": results.pairs.score + results.base.cosine / 3,
     }
     pairs = replace(
         results.pairs, sentence1=[f"other {text}" for text in results.pairs.sentence1], genre=None
     )
-    sets = {"test": SetScores(pairs, scores), "MORE": SetScores(results.pairs, scores)}
-    train = results.pairs.select(np.arange(200) < 50)
+    linked = replace(results.pairs, sentence2=[f"half {number // 2}" for number in range(200)])
+    sets = {"test": SetScores(pairs, scores), "MORE": SetScores(linked, scores)}
+    sets |= dict.fromkeys(more, sets["test"])
+    train = linked.select(np.arange(200) < 50)
     suite = make_suite(sets, train, "tfidf", BOOTSTRAP)
     comparison = replace(comparison_of(repeated(BASE), repeated(FINETUNED)), suite=suite)
     found = [table for table in sections(comparison) if "est sets" in table.title]
@@ -306,31 +314,108 @@ def suite_tables() -> dict[str, Section]:
 
 def test_further_test_sets():
     """Each model on each set with its interval; the same without what train holds, with how much
-    that is and what is left of the change; genres by themselves.
+    that is and what is left of the change; with clusters drawn; genres by themselves.
     """
     tables = suite_tables()
-    whole, without, genres = tables.values()
+    whole, no_pairs, no_sentences, _, genres = tables.values()
     assert list(tables) == [
         "Test sets",
-        "Test sets without what train holds",
+        "Test sets without pairs of train",
+        "Test sets without sentences of train",
+        "Test sets: pairs that share sentences",
         "Genres of test sets",
     ]
-    assert whole.columns == ["model", "test", "MORE", "mean"]
-    assert [row[0] for row in whole.rows] == ["base", "fine-tuned", "TF-IDF cosine", "change"]
+    models = ["base", "fine-tuned", "TF-IDF cosine", "dense encoder"]
+    differences = ["change", "fine-tuned minus dense encoder"]
+    assert whole.columns == ["set", "pairs", *models, *differences]
+    assert [row[:2] for row in whole.rows] == [["test", "200"], ["MORE", "200"], ["mean", ""]]
     cell = re.compile(r"[+-]?0\.\d{4} \([+-]?\d\.\d+ to [+-]?\d\.\d+\)( †)?")
-    assert all(cell.fullmatch(text) for row in whole.rows for text in row[1:])
-    assert all(text.startswith("+") for text in whole.rows[-1][1:])
-    left_out = [row for row in without.rows if row[1] == "left out"]
-    assert left_out == [
-        ["no pairs of train", "left out", "0 of 200 (0 %)", "50 of 200 (25 %)", ""],
-        ["no sentences of train", "left out", *left_out[1][2:]],
-    ]
-    assert next(row[2] for row in without.rows if row[1] == "of the change") == "100 %"
-    assert next(row[2:] for row in without.rows if row[1] == "base")[0] == whole.rows[0][1]
+    assert all(cell.fullmatch(text) for row in whole.rows for text in row[2:])
+    assert all(text[0] in "+-" for row in whole.rows for text in row[6:])
+    assert all(text[0] == "0" for row in whole.rows for text in row[2:6])
+    for table in (no_pairs, no_sentences):
+        assert table.columns == ["set", "left out", *models, *differences, "of the change"]
+        left_out = [row[1] for row in table.rows]
+        assert left_out == ["0 of 200 (0 %)", "50 of 200 (25 %)", ""]
+        assert table.rows[0][2:] == [*whole.rows[0][2:], "100 %"]
+        assert table.rows[1][2] != whole.rows[1][2]
+        assert re.fullmatch(r"\d+ %", table.rows[1][-1])
     assert [row[:3] for row in genres.rows] == [
         ["MORE", "forum | odd", "20"],
         ["MORE", "news", "180"],
     ]
+    assert genres.columns == ["set", "genre", "pairs", *models]
     for table in tables.values():
         assert table.reading.endswith(".")
         assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_clusters_of_further_test_sets():
+    """Both intervals side by side, of sets whose pairs share sentences and of the mean; too few
+    clusters are named.
+    """
+    table = suite_tables()["Test sets: pairs that share sentences"]
+    assert [row[:3] for row in table.rows] == [
+        ["all", "MORE", "100 (like 100)"],
+        ["all", "mean", ""],
+        ["no pairs of train", "MORE", "75 (like 75)"],
+        ["no pairs of train", "mean", ""],
+        ["no sentences of train", "MORE", "75 (like 75)"],
+        ["no sentences of train", "mean", ""],
+    ]
+    shown = ("fine-tuned", "change", "fine-tuned minus dense encoder")
+    assert table.columns[3:] == [name for one in shown for name in (one, "clusters drawn")]
+    whole = suite_tables()["Test sets"]
+    for row, plain in zip(table.rows, whole.rows[1:], strict=False):
+        assert row[3::2] == [plain[whole.columns.index(name)] for name in shown]
+        assert all(re.fullmatch(r"[+-]?\d\.\d+ to [+-]?\d\.\d+", text) for text in row[4::2])
+    assert "do not trust" not in table.reading
+
+
+def test_few_clusters_of_a_further_test_set():
+    """They are named with their pairs; one cluster has no interval."""
+    results = two_genres()
+    scores = {"base": results.base.cosine, "finetuned": results.finetuned.cosine}
+    sets = {
+        "test": SetScores(results.pairs, scores),
+        "FEW": SetScores(
+            replace(results.pairs, sentence2=[f"b{n % 8}" for n in range(200)], genre=None), scores
+        ),
+        "ONE": SetScores(replace(results.pairs, sentence2=["b"] * 200, genre=None), scores),
+    }
+    suite = make_suite(sets, NOTHING, None, BOOTSTRAP)
+    comparison = replace(comparison_of(repeated(BASE), repeated(FINETUNED)), suite=suite)
+    title = "Test sets: pairs that share sentences"
+    table = next(one for one in sections(comparison) if one.title == title)
+    assert "Fewer than 30 say little: do not trust" in table.reading
+    assert "clusters of FEW (all), ONE (all), FEW (no pairs" in table.reading
+    one = next(row for row in table.rows if row[1] == "ONE")
+    assert one[2:] == ["1 (like 1)", one[3], "–", one[5], "–"]
+
+
+def test_several_means_of_test_sets():
+    """Each is named with the sets that it is over."""
+    seven = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSb", "SICK-R")
+    tables = suite_tables(*seven)
+    whole = tables["Test sets"]
+    assert [row[0] for row in whole.rows[-2:]] == ["mean of all 9", "mean of the usual 7"]
+    assert whole.rows[-2][2] != whole.rows[-1][2]
+    assert f"The usual 7 are {', '.join(seven)}." in whole.reading
+    assert tables["Test sets without pairs of train"].rows[-1][0] == "mean of the usual 7"
+
+
+def test_the_mean_of_sets_that_have_numbers():
+    """Where one has too few pairs without what train holds."""
+    results = two_genres()
+    scores = {"base": results.base.cosine, "finetuned": results.finetuned.cosine}
+    few = Pairs(*([f"few {s} {n}" for n in range(200)] for s in "ab"), results.pairs.score)
+    sets = {"test": SetScores(results.pairs, scores), "FEW": SetScores(few, scores)}
+    sets["MORE"] = sets["test"]
+    suite = make_suite(sets, few.select(np.arange(200) < 150), None, BOOTSTRAP)
+    comparison = replace(comparison_of(repeated(BASE), repeated(FINETUNED)), suite=suite)
+    whole, without = (one for one in sections(comparison)[1:3])
+    assert "2 sets have numbers in all three tables: test, MORE." in whole.reading
+    assert [row[0] for row in without.rows[3:]] == ["mean of all 3", "mean of 2"]
+    assert without.rows[1][1:4] == ["150 of 200 (75 %)", "–", "–"]
+    assert without.rows[3][2] == "–"
+    assert without.rows[4][2] == whole.rows[4][2] != "–"

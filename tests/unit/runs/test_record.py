@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from splade_sts import layout
-from splade_sts.comparison.evidence import Comparison, LevelResult, SetResult, Suite
+from splade_sts.comparison.evidence import (
+    Comparison,
+    LevelResult,
+    MeanResult,
+    SetResult,
+    Suite,
+)
 from splade_sts.comparison.statistics import Correlations
 from splade_sts.errors import UserError
 from splade_sts.files import read_json, write_json
@@ -200,7 +206,8 @@ def test_further_test_sets(run_folder: Path) -> None:
     }
     all_of = {**models, "gain": Correlations(pearson=change.gain, spearman=change.gain)}
     sets = {"test": SetResult(16, all_of), "MORE": SetResult(20, all_of), "flat": SetResult(9, {})}
-    suite = Suite(None, {"all": LevelResult(sets, models)}, {}, {})
+    means = {"all": MeanResult(tuple(sets), models, {})}
+    suite = Suite(None, {"all": LevelResult(sets, means)}, {}, {})
     write_json(path, replace(found, suite=suite).content())
     details = read(run_folder).details
     new = details.keys() - collect_details(run_folder, path, found)
@@ -210,6 +217,9 @@ def test_further_test_sets(run_folder: Path) -> None:
         *("base.mean.spearman", "finetuned.mean.spearman"),
     }
     assert details["comparison.MORE.gain_low"] == details["comparison.MORE.gain"] - 0.1
+    older = replace(suite, levels={"all": LevelResult(sets)})
+    write_json(path, replace(found, suite=older).content())
+    assert {name for name in read(run_folder).details if ".mean." in name} == set()
 
 
 def collect_details(folder: Path, path: Path, comparison: Comparison) -> set[str]:

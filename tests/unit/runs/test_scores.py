@@ -10,7 +10,14 @@ from splade_sts.controls.scores import ControlScores
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
-from splade_sts.runs.scores import NotInCacheError, read_scores
+from splade_sts.runs.scores import (
+    NotInCacheError,
+    SplitScores,
+    TooFewError,
+    left_of,
+    read_scores,
+    read_train,
+)
 from splade_sts.runs.source import RunFiles
 
 GOLD = np.linspace(0, 1, 12)
@@ -74,3 +81,50 @@ def test_other_pairs(tmp_path: Path) -> None:
     runs = {"a": write(tmp_path / "a", 1.0), "b": write(tmp_path / "b", 1.0, first="x")}
     with pytest.raises(UserError, match=r"a and b were evaluated on other pairs \(test\)"):
         read_scores(runs, "test")
+
+
+def own_pairs(count: int, name: str = "s") -> Pairs:
+    """Pairs of which no two share a sentence."""
+    sides = ([f"{name} {side} {number}" for number in range(count)] for side in ("one", "two"))
+    return Pairs(*sides, np.linspace(0, 1, count))
+
+
+def test_what_train_holds(tmp_path: Path) -> None:
+    """Pairs in either order, or pairs with a sentence; of two settings what either train holds."""
+    pairs = own_pairs(130)
+    first, second = pairs.sentence1, pairs.sentence2
+    train = Pairs([second[0], first[1], "x"], [first[0].upper(), second[1], first[2]], np.ones(3))
+    (tmp_path / layout.normalized("train")).parent.mkdir(parents=True)
+    train.write(tmp_path / layout.normalized("train"))
+    read = read_train({"a": RunFiles.workspace(tmp_path), "b": RunFiles.workspace(tmp_path / "b")})
+    assert read.same_as(train)
+    for without, count in (("pairs", 2), ("sentences", 3)):
+        left = left_of("test", pairs, [read], without)
+        assert np.flatnonzero(~left).tolist() == [*range(count)]
+    other = pairs.select(np.arange(130) >= 125)
+    left = left_of("test", pairs, [read, other], "pairs")
+    assert np.flatnonzero(~left).tolist() == [0, 1, *range(125, 130)]
+    scores = SplitScores(pairs, np.stack([pairs.score, pairs.score + 1]), pairs.score, None)
+    chosen = scores.select(left)
+    assert (len(chosen.pairs), chosen.left_out, scores.left_out) == (123, 7, None)
+    assert chosen.finetuned.tolist() == scores.finetuned[:, left].tolist()
+    assert chosen.base.tolist() == pairs.score[left].tolist()
+
+
+def test_too_little_is_left() -> None:
+    """It says how much; a small set of which all is left is none of that."""
+    pairs, small = own_pairs(110), own_pairs(20, "small")
+    train = pairs.select(np.arange(110) < 20)
+    with pytest.raises(
+        TooFewError, match=r"^sick: of 110 pairs 90 are left without pairs of train"
+    ):
+        left_of("sick", pairs, [train], "pairs")
+    assert left_of("small", small, [train], "sentences").all()
+
+
+def test_it_is_not_known_what_train_holds(tmp_path: Path) -> None:
+    """The run is named, and how to get it."""
+    runs = {"a": RunFiles.workspace(tmp_path)}
+    message = r"^what train of a holds is not known: .*data/normalized/train.parquet \(dvc pull\)"
+    with pytest.raises(NotInCacheError, match=message):
+        read_train(runs)

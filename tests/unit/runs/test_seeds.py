@@ -1,20 +1,21 @@
 """Runs that differ in their seed, and two settings over the same seeds."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from splade_sts.comparison.clusters import Clusters
 from splade_sts.comparison.crossed import over_both
 from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.runs.record import Record
 from splade_sts.runs.scores import SplitScores
-from splade_sts.runs.seeds import check_only_seeds_differ, summarize
+from splade_sts.runs.seeds import check_only_seeds_differ, summarize, unknown_precision
 from splade_sts.runs.seeds_view import as_json, settings_text, summary_text
 from splade_sts.runs.settings import (
     compare_settings,
@@ -79,7 +80,8 @@ def test_summary(record: Record) -> None:
     assert (found.low, found.high) == pytest.approx(
         stats.t.interval(0.9, 2, 0.8, stats.sem(values))
     )
-    assert found.dense is found.both is None
+    assert found.dense is found.both is found.clustered is None
+    assert summary.pairs == {}
     names = ("spearman", "pearson", "active_dims", "flops", "index_bytes")
     assert list(summary.metrics) == [
         f"{split}.{name}" for split in ("validation", "test") for name in names
@@ -122,6 +124,67 @@ def test_summary_with_predictions(record: Record) -> None:
         "sick.spearman"
         not in summarize(runs_of(record, "s", (1, 2, 3)), {"sick": flat}, BOOTSTRAP).metrics
     )
+
+
+def in_clusters(found: SplitScores, size: int) -> SplitScores:
+    """The same scores, of pairs of which each `size` share a sentence."""
+    first = [f"first {number // size}" for number in range(PAIRS)]
+    second = [f"second {number}" for number in range(PAIRS)]
+    return replace(found, pairs=Pairs(first, second, found.pairs.score))
+
+
+def test_pairs_that_share_sentences(record: Record) -> None:
+    """Beside the interval over pairs stands the one over clusters, and how many these are; none
+    where no pairs share a sentence, or all do.
+    """
+    runs, few = runs_of(record, "s", (1, 2, 3)), in_clusters(scores(0.5), 2)
+    apart = in_clusters(scores(0.5), 1)
+    summary = summarize(runs, {"few": few, "apart": apart, "one": scores(0.5)}, BOOTSTRAP)
+    found = summary.metrics["few.spearman"]
+    gold, cluster = few.pairs.score, np.arange(PAIRS) // 2
+    expected = over_both(gold, few.finetuned, BOOTSTRAP, cluster=cluster)["spearman"]
+    assert found.clustered == expected != found.both
+    assert summary.pairs["few"].clusters == Clusters(20, 2, 20.0)
+    for split in ("apart", "one"):
+        assert summary.metrics[f"{split}.spearman"].both is not None
+        assert summary.metrics[f"{split}.spearman"].clustered is None
+    text = " ".join(summary_text(summary).split())
+    assert "seeds and clusters" in text
+    assert "few: 40 pairs in 20 clusters, the largest of 2 pairs" in text
+    assert "do not trust the intervals from clusters of few; they" in text
+    assert "apart: 40 pairs" not in text
+    assert json.loads(as_json(summary))["metrics"]["few.spearman"]["clustered"] == asdict(expected)
+    alone = summary_text(summarize(runs, {"apart": apart}, BOOTSTRAP))
+    assert "clusters" not in alone
+
+
+def test_without_what_train_holds(record: Record) -> None:
+    """Records know nothing of the pairs that are left; the text says how many they are."""
+    runs, whole = runs_of(record, "s", (1, 2, 3)), scores(0.5)
+    left = whole.select(np.arange(PAIRS) >= 4)
+    summary = summarize(runs, {"test": left}, BOOTSTRAP, "sentences")
+    assert list(summary.metrics) == ["test.spearman", "test.pearson"]
+    assert summary.metrics["test.spearman"].base == pytest.approx(
+        stats.spearmanr(whole.pairs.score[4:], whole.base[4:])[0]
+    )
+    found = summary.pairs["test"]
+    assert (summary.without, found.pairs, found.left_out) == ("sentences", 36, 4)
+    said = "Without the pairs of which a sentence occurs in train. Left are: test 36 of 40."
+    assert said in " ".join(summary_text(summary).split())
+    for compared in (
+        compare_with_model(runs, "base", {"test": left}, BOOTSTRAP, 0.01, "sentences"),
+        compare_settings(
+            runs,
+            runs_of(record, "b", (1, 2, 3)),
+            {"test": (left, left)},
+            BOOTSTRAP,
+            0.01,
+            "sentences",
+        ),
+    ):
+        assert list(compared.metrics) == ["test.spearman", "test.pearson"]
+        assert said in " ".join(settings_text(compared).split())
+        assert json.loads(as_json(compared))["without"] == "sentences"
 
 
 def test_the_dense_encoder_of_the_records(record: Record) -> None:
@@ -204,6 +267,28 @@ def test_costs_of_two_settings(record: Record) -> None:
     assert one.both is one.verdict is None
 
 
+def test_a_difference_with_clusters_drawn(record: Record) -> None:
+    """It stands beside the other one; what it says of the margin is said where it is another
+    thing.
+    """
+    runs = runs_of(record, "a", (1, 2, 3))
+    one = in_clusters(scores(0.3), 8)
+    found = compare_with_model(runs, "dense", {"test": one}, BOOTSTRAP, 0.2)
+    test = found.metrics["test.spearman"]
+    cluster = np.arange(PAIRS) // 8
+    expected = over_both(one.pairs.score, one.finetuned, BOOTSTRAP, one.dense[None], cluster)
+    assert test.clustered == expected["spearman"] != test.both
+    assert test.clustered_verdict == verdict(test.clustered.low, test.clustered.high, 0.2)
+    other = replace(test, verdict="equivalent", clustered_verdict="not shown")
+    metrics = {"test.spearman": other}
+    text = " ".join(settings_text(replace(found, metrics=metrics)).split())
+    assert "are equivalent within 0.2" in text
+    assert "With clusters drawn, it is not shown that the fine-tuned model" in text
+    same = replace(test, verdict="not shown", clustered_verdict="not shown")
+    metrics = {"test.spearman": same}
+    assert "With clusters drawn" not in settings_text(replace(found, metrics=metrics))
+
+
 def test_without_a_margin(record: Record) -> None:
     """Nothing is said of one."""
     runs = runs_of(record, "a", (1, 2, 3))
@@ -260,3 +345,52 @@ def test_settings_that_are_refused(record: Record) -> None:
     both = {"test": (scores(0.3), scores(0.3, first="x"))}
     with pytest.raises(UserError, match=r"a1 and b1 were evaluated on other pairs \(test\)"):
         compare_settings(first, second, both, BOOTSTRAP, None)
+
+
+def test_auto_became_something_else(record: Record) -> None:
+    """The same parameter, of which the hardware made one thing or another: no spread of seeds, and
+    what two settings differ in.
+    """
+    auto = {"train.precision": "auto"}
+    first = runs_of(record, "a", (1, 2), **auto)
+    other = runs_of(record, "b", (1, 2, 3), tags={"precision": "bf16"}, **auto)
+    message = r"a1 and b3 .*\n  what train.precision: auto became: 'fp32' and 'bf16'$"
+    with pytest.raises(UserError, match=message):
+        check_only_seeds_differ({**first, "b3": other["b3"]})
+    del other["b3"]
+    both = {"test": (scores(0.3, 2), scores(0.3, 2))}
+    text = settings_text(compare_settings(first, other, both, BOOTSTRAP, None))
+    assert "they differ in: what train.precision: auto became (fp32 and bf16)\n" in text
+
+
+def test_what_auto_became_is_not_known(record: Record) -> None:
+    """Nothing is made up for a run whose evidence is not in DVC's cache; the others are compared
+    still.
+    """
+    auto = {"train.precision": "auto"}
+    tags = {name: value for name, value in record.tags.items() if name != "precision"}
+    bare = replace(seeded(record, 1, **auto), tags=tags)
+    known, other = (
+        seeded(record, 2, **auto),
+        seeded(record, 3, tags={"precision": "bf16"}, **auto),
+    )
+    check_only_seeds_differ({"a": bare, "b": known})
+    assert unknown_precision({"a": bare, "b": known}) == ["a"]
+    assert unknown_precision({"a": replace(bare, params=record.params)}) == []
+    with pytest.raises(UserError, match="b and c differ in more"):
+        check_only_seeds_differ({"a": bare, "b": known, "c": other})
+
+
+def test_settings_that_differ_in_their_files(record: Record) -> None:
+    """The same parameters, other data at the same path: DVC's hash says so."""
+    first = runs_of(record, "a", (1, 2))
+    changed = {"dvc.md5.data/normalized": "0" * 32, "dvc.md5.models/base": "1" * 32}
+    second = runs_of(record, "b", (1, 2), tags=changed)
+    both = {"test": (scores(0.3, 2),) * 2}
+    found = compare_settings(first, second, both, BOOTSTRAP, None)
+    text = " ".join(settings_text(found).split())
+    data, base = (record.tags[tag] for tag in changed)
+    assert f"they differ in: the content of data/normalized ({data} and {'0' * 32}), " in text
+    assert f"the content of models/base ({base} and {'1' * 32})" in text
+    same = compare_settings(first, runs_of(record, "b", (1, 2)), both, BOOTSTRAP, None)
+    assert "they differ in: no parameter, nor in data, base model" in settings_text(same)

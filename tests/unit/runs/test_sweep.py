@@ -41,7 +41,7 @@ def test_plan(root: Path) -> None:
         (["train.wieght=1,2"], "wieght"),
         (
             ["train.batch_size=0,8"],
-            r"^params.yaml is not valid:\n  train.batch_size: found 0; input should be greater",
+            r"^params.yaml is not valid:\n  train.batch_size: found 0; expected at least 1",
         ),
         (["train.seed=1,1"], "the same experiment twice"),
     ],

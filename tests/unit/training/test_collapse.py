@@ -4,6 +4,7 @@ from contextlib import nullcontext, suppress
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
@@ -20,7 +21,7 @@ from tests.support.trainings import assert_same, outcome
     [
         (
             {"regularizer_weight": 1e4, "regularizer_warmup_ratio": 0.01, "learning_rate": 3e-3},
-            r"0\.\d\d active dims on average",
+            r"\d+ of \d+ sentences have no active dims",
         ),
         ({"learning_rate": 0.03}, r"the cosine of different sentences is 0\.9\d\d"),
     ],
@@ -84,3 +85,32 @@ def test_what_is_looked_at(tiny_splade):
     ):
         see(sentences)
         assert [batch.sentences for batch in watch.batches] == expected
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "logging_steps", "watched"),
+    [
+        (16, 10, [9, 10, 19, 20, 29, 30, 32, 33]),
+        (2, 10, [6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 26, 27, 28, 29, 30, *range(31, 34)]),
+        (16, 1, list(range(1, 34))),
+    ],
+)
+def test_when_it_looks(tmp_path, batch_size, logging_steps, watched):
+    """Only before a loss is logged, which the last step does too: as many steps as have 16
+    sentences together, and one more.
+    """
+    watch, control, model = CollapseWatch(), TrainerControl(), torch.nn.Identity()
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=batch_size,
+        logging_steps=logging_steps,
+        use_cpu=True,
+        report_to="none",
+    )
+    seen = []
+    for step in range(33):
+        watch.batches.clear()
+        watch.on_step_begin(arguments, TrainerState(global_step=step, max_steps=33), control)
+        watch.see(model, None, {"sentence_embedding": torch.rand(batch_size, 8)})
+        seen += [step + 1] if watch.batches else []
+    assert seen == watched

@@ -84,7 +84,7 @@ def test_what_is_printed(tiny_splade, pairs, tmp_path, capsys):
     with killed_in_step(6):
         finetune(load_encoder(tiny_splade), pairs, pairs, settings, tmp_path)
     printed = capsys.readouterr()
-    seen = "models/base: 8.0 active dims, mean cosine 0.123 (85 sentences)\n"
+    seen = "models/base: 8.0 active dims, mean cosine 0.123 (85 sentences, 3 without any)\n"
     assert shape(printed.out) == shape(seen)
     line = "training, step {} of 6: loss 0.1234, Spearman 0.1234, dims 12.3"
     assert shape(printed.err) == shape(line.format(4) + "\n")

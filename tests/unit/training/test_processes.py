@@ -299,8 +299,13 @@ def test_who_was_launched(launched_by):
         assert launched_by(launcher, **told) == Processes(1, 4)
     for launcher in ("python", "nice -n 5 python3", "/usr/bin/python3.11", "taskset -c 0 python"):
         assert launched_by(launcher) == Processes(0, 1)
-    assert launched_by("numactl --all") == Processes(0, 1)
     assert launched_by("torchrun --nproc-per-node=1", **rendezvous(0, 1, 29500)) == Processes()
+
+
+def test_one_process_instead_of_several(launched_by):
+    """As `accelerate launch --num_processes 2` gives without a word where there is no GPU."""
+    with pytest.raises(UserError, match="has started one process alone"):
+        launched_by("accelerate launch --cpu --num_processes 2")
 
 
 @pytest.mark.parametrize(

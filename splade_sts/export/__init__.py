@@ -1,0 +1,1 @@
+"""A model as one file for other engines: token ids and attention mask in, SPLADE vector out."""
