@@ -243,7 +243,8 @@ def told(manifest: Mapping[str, Any], output: Path, folder: str) -> str:
     """What a run made, for people."""
     shards = len(manifest["shards"])
     place, described = shown(output / folder), shown(output / MANIFEST)
-    lines = [f"{manifest['rows']:,} rows in {place} (shards: {shards:,}); what of: {described}"]
+    count = f"{manifest['rows']:,} rows in {place} (shards: {shards:,})"
+    lines = [f"{count}, described in {described}"]
     if manifest["left_out"]:
         lines.append(f"{manifest['left_out']:,} rows left out: {shown(output / LEFT_OUT)}")
     return "\n".join(lines)

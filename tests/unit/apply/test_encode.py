@@ -197,5 +197,5 @@ def test_the_command(tiny_splade, table, tmp_path, monkeypatch, capsys):
         call("--terms", "--format", "qdrant")
     call("--processes", "1")
     said = capsys.readouterr().out
-    assert said.startswith(f"{len(TEXTS)} rows in {tmp_path / 'out' / 'vectors'} (shards: 1); ")
+    assert said.startswith(f"{len(TEXTS)} rows in {tmp_path / 'out' / 'vectors'} (shards: 1), ")
     assert "active dims a vector; " in said
