@@ -21,28 +21,29 @@ from splade_sts.model.encoder import load_encoder
 from splade_sts.model.head.swap import fused
 
 PART = 256  # vectors that are dense at once
-Matrix = sparse.csr_array
 
 
-def with_dims(matrix: Matrix, dims: int | None) -> Matrix:
+def with_dims(matrix: sparse.csr_array, dims: int | None) -> sparse.csr_array:
     """The `dims` largest weights of each vector, as the library chooses them."""
     if dims is None:
         return matrix
     parts = []
     for start in range(0, matrix.shape[0], PART):
         dense = torch.from_numpy(matrix[start : start + PART].toarray())
-        parts.append(Matrix(select_max_active_dims(dense, dims).numpy()))
+        parts.append(sparse.csr_array(select_max_active_dims(dense, dims).numpy()))
     return sparse.vstack(parts, format="csr")
 
 
-def in_8_bits(matrix: Matrix) -> Matrix:
+def in_8_bits(matrix: sparse.csr_array) -> sparse.csr_array:
     """Weights as `--weights uint8` writes them."""
     vectors = Vectors(matrix.indptr.astype(np.int64), matrix.indices, matrix.data)
     rounded, _ = vectors.in_8_bits()
-    return Matrix((rounded.weights(), rounded.indices, rounded.starts), shape=matrix.shape)
+    return sparse.csr_array(
+        (rounded.weights(), rounded.indices, rounded.starts), shape=matrix.shape
+    )
 
 
-def in_hundredths(matrix: Matrix) -> Matrix:
+def in_hundredths(matrix: sparse.csr_array) -> sparse.csr_array:
     """Weights as the format of Anserini has them."""
     found = matrix.copy()
     found.data = np.rint(found.data * HUNDREDTHS)
@@ -50,7 +51,7 @@ def in_hundredths(matrix: Matrix) -> Matrix:
     return found
 
 
-def cosines(first: Matrix, second: Matrix) -> Any:
+def cosines(first: sparse.csr_array, second: sparse.csr_array) -> Any:
     """Of the rows of both; 0 where a vector has no entries."""
     products = np.asarray((first * second).sum(axis=1), dtype=np.float64)
     norms = [np.sqrt(np.asarray((side * side).sum(axis=1), np.float64)) for side in (first, second)]

@@ -7,9 +7,12 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 from splade_sts import layout
 from splade_sts.errors import (
@@ -21,7 +24,34 @@ from splade_sts.errors import (
 )
 from splade_sts.locks import locked
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
 BUSY = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
+
+
+def threads() -> int:
+    """How many threads may compute at once: `OMP_NUM_THREADS`, by which jobs on one machine share
+    its cores, or else a thread for each core that this process may run on.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(wanted)) if wanted.isdecimal() else len(os.sched_getaffinity(0))
+
+
+def in_threads(function: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+    """`function` of each of `given`, in their order, computed in `threads` at once.
+
+    Of those that are given, only a few more than there are threads are held at a time.
+    """
+    workers = threads()
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for one in given:
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, one))
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -1,15 +1,18 @@
 """Is the cosine itself the gold score, and not only in the same order? Errors, biases, scales."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from splade_sts.comparison.slices import gold_bands
-from splade_sts.comparison.statistics import Array, Bootstrap, Estimate, bca, dot, resamples
+from splade_sts.comparison.statistics import Array, Bootstrap, Estimate, bca, dot, resampled
 from splade_sts.data.pairs import MINIMUM_PAIRS
+
+Key = TypeVar("Key", bound=Hashable)
 
 BINS = 10  # of a reliability curve, at most; each of at least MINIMUM_PAIRS pairs
 
@@ -94,15 +97,20 @@ def calibration(gold: Array, cosines: Mapping[str, Array], bootstrap: Bootstrap)
     errors = {name: cosine - gold for name, cosine in cosines.items()}
     squared = {name: error**2 for name, error in errors.items()}
     apart = {name: squared["finetuned"] - values for name, values in squared.items()}
-    mean_squares, gains, biases = (
-        mean_estimates(values, bootstrap) for values in (squared, apart, errors)
+    found = mean_estimates(
+        {
+            (kind, name): values
+            for kind, columns in (("square", squared), ("apart", apart), ("bias", errors))
+            for name, values in columns.items()
+        },
+        bootstrap,
     )
     models = tuple(
         ModelCalibration(
             name,
-            mean_squares[name],
-            None if name == "finetuned" else gains[name],
-            biases[name],
+            found["square", name],
+            None if name == "finetuned" else found["apart", name],
+            found["bias", name],
             reliability(gold, cosine, bootstrap.confidence),
         )
         for name, cosine in cosines.items()
@@ -111,24 +119,22 @@ def calibration(gold: Array, cosines: Mapping[str, Array], bootstrap: Bootstrap)
     for band in gold_bands(gold):
         pairs = int(band.chosen.sum())
         within = {name: error[band.chosen] for name, error in errors.items()}
-        found = mean_estimates(within, bootstrap) if pairs >= MINIMUM_PAIRS else {}
-        bands.append(BandBias(band.name, pairs, found))
+        biases = mean_estimates(within, bootstrap) if pairs >= MINIMUM_PAIRS else {}
+        bands.append(BandBias(band.name, pairs, biases))
     return Calibration(models, tuple(bands))
 
 
-def mean_estimates(values: Mapping[str, Array], bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """Means with paired bootstrap intervals (`statistics.bca`): by name, of float (pairs,) each.
+def mean_estimates(values: Mapping[Key, Array], bootstrap: Bootstrap) -> dict[Key, Estimate]:
+    """Means with paired bootstrap intervals (`statistics.bca`): by key, of float (pairs,) each.
 
     A pair moves a mean by its value less that mean, which is what the jackknife gives.
     """
     columns = np.stack(list(values.values()))
     pairs = columns.shape[1]
-    drawn = np.concatenate(
-        [
-            np.stack([dot(counts, column) / pairs for column in columns])
-            for (counts,) in resamples([pairs], bootstrap)
-        ],
-        axis=1,
+    drawn = resampled(
+        [pairs],
+        bootstrap,
+        lambda counts: np.stack([dot(counts, column) / pairs for column in columns]),
     )
     own = np.stack([dot(np.ones((1, pairs)), column)[0] / pairs for column in columns])
     moved = columns - columns.mean(axis=1, keepdims=True)
@@ -185,15 +191,20 @@ def recalibration(
         }
         return {kind: (values - gold) ** 2 for kind, values in mapped.items()}
 
-    finetuned, made = squares("finetuned"), []
-    for name in cosines:
-        own = squares(name)
-        apart = {"apart": finetuned["linear"] - own["linear"]}
-        found = mean_estimates({**own, **apart}, bootstrap)
-        minus = None if name == "finetuned" else found["apart"]
-        kinds = {kind: found[kind] for kind in own}
-        made.append(Recalibration(name, **kinds, finetuned_minus=minus))
-    return tuple(made)
+    columns = {(kind, name): one for name in cosines for kind, one in squares(name).items()}
+    columns |= {
+        ("apart", name): columns["linear", "finetuned"] - columns["linear", name]
+        for name in cosines
+    }
+    found = mean_estimates(columns, bootstrap)
+    return tuple(
+        Recalibration(
+            name,
+            **{kind: found[kind, name] for kind in ("plain", "linear", "isotonic")},
+            finetuned_minus=None if name == "finetuned" else found["apart", name],
+        )
+        for name in cosines
+    )
 
 
 def linear(cosine: Array, gold: Array) -> Callable[[Array], Array]:

@@ -1,13 +1,15 @@
 """Is a difference between two correlations with the same gold scores more than chance? A test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from splade_sts.comparison.statistics import BATCH, Array, Bootstrap, Ranks, dot
+from splade_sts.comparison.ranks import Ranks, beside_each_other
+from splade_sts.comparison.statistics import BATCH, CELLS, Array, Bootstrap, dot
 from splade_sts.layout import COEFFICIENTS, Coefficient
+from splade_sts.process import in_threads
 
 # Differences of correlations that are less apart than this are the same: rounding.
 ROUNDING = 1e-12
@@ -62,14 +64,24 @@ def randomisation_test(
     difference = DIFFERENCES[coefficient](gold, first, second)
     observed = difference(np.ones((1, len(gold)), dtype=np.float64))[0]
     bar = abs(observed) - ROUNDING
+    extreme = sum(
+        in_threads(
+            lambda coins: int(np.count_nonzero(~(np.abs(difference(coins)) < bar))),  # NaN too
+            _signs(len(gold), bootstrap),
+        )
+    )
+    return Test((extreme + 1) / (bootstrap.resamples + 1), bootstrap.resamples)
+
+
+def _signs(pairs: int, bootstrap: Bootstrap) -> Iterator[Array]:
+    """Signs of the pairs in batches of resamples, 1 or -1: (resamples, pairs)."""
     generator = np.random.default_rng(bootstrap.seed)
-    extreme = 0
+    size = max(1, min(BATCH, CELLS // pairs))
     for start in range(0, bootstrap.resamples, BATCH):
         count = min(BATCH, bootstrap.resamples - start)
-        coins = generator.integers(0, 2, (count, len(gold)), dtype=np.int8)
-        found = difference(np.where(coins == 0, 1.0, -1.0))
-        extreme += int(np.count_nonzero(~(np.abs(found) < bar)))  # NaN too
-    return Test((extreme + 1) / (bootstrap.resamples + 1), bootstrap.resamples)
+        coins = generator.integers(0, 2, (count, pairs), dtype=np.int8)
+        for first in range(0, count, size):
+            yield np.where(coins[first : first + size] == 0, 1.0, -1.0)
 
 
 def randomisation_tests(
@@ -120,19 +132,23 @@ class SwappedSpearman:
     """
 
     def __init__(self, gold: Array, first: Array, second: Array):
-        ranks = Ranks(np.concatenate([stats.rankdata(first), stats.rankdata(second)]))
-        self.ranks, self.all = ranks, ranks.of(np.ones((1, 2 * len(gold))))
-        self.gold = np.tile(stats.rankdata(gold) - (len(gold) + 1) / 2, 2)
+        self.ranks = Ranks(np.concatenate([stats.rankdata(first), stats.rankdata(second)]))
+        self.both = self.ranks.of(beside_each_other(np.ones((1, 2 * len(gold)))))
+        centred = stats.rankdata(gold) - (len(gold) + 1) / 2
+        self.square = np.sum(centred**2)
+        # of the pair in each row
+        self.gold = np.array([*centred, *centred, 0.0])[self.ranks.pair, None]
 
     def __call__(self, signs: Array) -> Array:
         """As `SwappedPearson`."""
-        held = np.concatenate([signs > 0, signs < 0], axis=1).astype(np.float64)
-        ranks = self.ranks.of(held)
-        square = np.sum(self.gold**2) / 2
+        held, ranks = self.ranks.of(beside_each_other(np.hstack([signs > 0, signs < 0])))
+        all_held, all_ranks = self.both
+        gold = np.broadcast_to(self.gold, held.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             one, other = (
-                dot(column * own, self.gold) / np.sqrt(square * dot(column * own, own))
-                for column, own in ((held, ranks), (1 - held, self.all - ranks))
+                self.ranks.inner(column * own, gold)
+                / np.sqrt(self.square * self.ranks.inner(column * own, own))
+                for column, own in ((held, ranks), (all_held - held, all_ranks - ranks))
             )
         difference: Array = one - other
         return difference

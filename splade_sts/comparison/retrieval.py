@@ -11,8 +11,9 @@ from splade_sts.comparison.statistics import (
     Bootstrap,
     Estimate,
     bca,
+    dot,
     influences,
-    resamples,
+    resampled,
 )
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import MEASURES, QueryResults, Retrieval
@@ -105,13 +106,13 @@ def mean_over_groups(values: Array, group: np.ndarray, bootstrap: Bootstrap) -> 
     sizes = np.bincount(member).astype(np.float64)
     sums = np.stack([np.bincount(member, weights=row) for row in values])
     own = sums.sum(axis=1) / sizes.sum()
-    drawn = [
-        (sums @ counts.T) / (counts @ sizes) for (counts,) in resamples([len(sizes)], bootstrap)
-    ]
-    without_each = (sums.sum(axis=1, keepdims=True) - sums) / (sizes.sum() - sizes)
-    return bca(
-        own.tolist(), own, np.concatenate(drawn, axis=1), [influences(without_each)], bootstrap
+    drawn = resampled(
+        [len(sizes)],
+        bootstrap,
+        lambda counts: np.stack([dot(counts, row) for row in sums]) / dot(counts, sizes),
     )
+    without_each = (sums.sum(axis=1, keepdims=True) - sums) / (sizes.sum() - sizes)
+    return bca(own.tolist(), own, drawn, [influences(without_each)], bootstrap)
 
 
 def _check_same(where: str, base: RetrievalResults, finetuned: RetrievalResults) -> None:

@@ -13,7 +13,7 @@ from splade_sts.comparison.statistics import (
     Bootstrap,
     ResampledCorrelations,
     Sample,
-    resamples,
+    resampled,
 )
 from splade_sts.layout import Coefficient
 
@@ -100,11 +100,15 @@ def _resampled(
     bootstrap: Bootstrap,
 ) -> list[Array]:
     """The rows of each statistic for its part in the same resamples of all pairs."""
-    batches: list[list[Array]] = [[] for _ in parts]
-    for (counts,) in resamples([pairs], bootstrap):
-        for rows, statistic, chosen in zip(batches, statistics, parts, strict=True):
-            rows.append(statistic.of_counts(counts[:, chosen]))
-    return [np.concatenate(rows, axis=1) for rows in batches]
+    places = [np.flatnonzero(chosen) for chosen in parts]
+
+    def rows(counts: Array) -> Array:
+        own = (counts.take(place, axis=1) for place in places)
+        return np.concatenate([*map(ResampledCorrelations.of_counts, statistics, own)])
+
+    if not parts:
+        return []
+    return np.split(resampled([pairs], bootstrap, rows), len(parts))
 
 
 def _half_widths(deviations: Array, bootstrap: Bootstrap) -> tuple[Array, Array]:

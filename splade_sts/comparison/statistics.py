@@ -11,8 +11,10 @@ from scipy import stats
 
 from splade_sts import layout
 from splade_sts.comparison.jackknife import pearson_without_each, spearman_without_each
+from splade_sts.comparison.ranks import Ranks, beside_each_other
 from splade_sts.layout import Coefficient
 from splade_sts.params import CompareParams
+from splade_sts.process import in_threads
 
 BATCH = 256  # resamples computed at once, at most: their counts fit into the processor's cache
 CELLS = BATCH * 2048  # counts computed at once, at most: memory at any number of pairs
@@ -88,35 +90,6 @@ class Correlations:
         return self.pearson.is_finite and self.spearman.is_finite
 
 
-class Ranks:
-    """Average ranks of a variable in resamples, without sorting the resamples.
-
-    A resample is a count for every pair. With the pairs in order of the variable, a running sum of
-    the counts is the number of drawn values that are not larger; tied values share the middle of
-    their places.
-    """
-
-    def __init__(self, values: np.ndarray):
-        self.order = np.argsort(values, kind="stable")
-        _, self.starts, group = np.unique(
-            values[self.order], return_index=True, return_inverse=True
-        )
-        self.place = np.empty_like(group)
-        self.place[self.order] = group
-        self.tied = len(self.starts) < len(values)
-
-    def of(self, counts: np.ndarray) -> np.ndarray:
-        """Ranks of all pairs in the resamples whose `counts` (resamples, pairs) are given, less
-        their mean.
-        """
-        copies = counts.take(self.order, axis=1)
-        if self.tied:
-            copies = np.add.reduceat(copies, self.starts, axis=1)
-        ranks = np.cumsum(copies, axis=1)
-        ranks -= (copies + ranks[:, -1:]) / 2
-        return ranks.take(self.place, axis=1)
-
-
 class ResampledCorrelations:
     """Pearson and Spearman of every prediction with gold, and differences between them, on
     resamples.
@@ -160,8 +133,13 @@ class ResampledCorrelations:
     def resampled(self, bootstrap: Bootstrap, cluster: NDArray[np.int64] | None = None) -> Array:
         """Of resamples of the pairs, or of clusters (`estimates`): (rows, resamples)."""
         pairs = len(self.values[0])
-        drawn = [self.of_counts(counts) for counts in resampled_pairs(pairs, bootstrap, cluster)]
-        return np.concatenate(drawn, axis=1)
+        if cluster is None:
+            return resampled([pairs], bootstrap, self.of_counts)
+
+        def of_clusters(counts: Array) -> Array:
+            return self.of_counts(counts.take(cluster, axis=1))
+
+        return resampled([int(cluster.max()) + 1], bootstrap, of_clusters, pairs)
 
     def influences(self, cluster: NDArray[np.int64] | None = None) -> Array:
         """How much each pair, or each cluster, moves each row (`influences`): (rows, units)."""
@@ -189,16 +167,20 @@ class ResampledCorrelations:
             ]
         )
 
-    def _spearman(self, counts: np.ndarray) -> list[np.ndarray]:
-        gold, *others = (ranks.of(counts) for ranks in self.ranks)
-        weighted = counts * gold
-        spread = np.sqrt(dot(weighted, gold))
-        return self._and_differences(
-            [
-                dot(weighted, ranks) / (spread * np.sqrt(dot(counts * ranks, ranks)))
-                for ranks in others
-            ]
-        )
+    def _spearman(self, counts: Array) -> list[Array]:
+        drawn = beside_each_other(counts)
+        gold, *others = self.ranks
+        copies, own = gold.of(drawn)
+        spread = np.sqrt(gold.inner(copies * own, own))
+        weighted = np.zeros_like(drawn)
+        np.multiply(drawn[:-1], own.take(gold.row, axis=0), out=weighted[:-1])
+        found = []
+        for variable in others:
+            copies, ranks = variable.of(drawn)
+            product = variable.inner(weighted.take(variable.pair, axis=0), ranks)
+            copies *= ranks
+            found.append(product / (spread * np.sqrt(variable.inner(copies, ranks))))
+        return self._and_differences(found)
 
 
 def counted(indices: NDArray[np.int64], units: int) -> Array:
@@ -319,12 +301,11 @@ def two_samples(
     def rows(one: Array, other: Array) -> Array:
         return np.concatenate([one, other, one[gains] - other[gains]])
 
-    drawn = [
-        rows(
-            *(statistic.of_counts(part) for statistic, part in zip(statistics, counts, strict=True))
-        )
-        for counts in resamples([len(first), len(second)], bootstrap)
-    ]
+    drawn = resampled(
+        [len(first), len(second)],
+        bootstrap,
+        lambda *counts: rows(*map(ResampledCorrelations.of_counts, statistics, counts)),
+    )
     own = [
         statistic.of_counts(np.ones((1, len(sample))))
         for statistic, sample in zip(statistics, (first, second), strict=True)
@@ -336,7 +317,7 @@ def two_samples(
     found = bca(
         [*values[0], *values[1], *differ],
         rows(own[0], own[1])[:, 0],
-        np.concatenate(drawn, axis=1),
+        drawn,
         [rows(moved[0], still[0]), rows(still[1], moved[1])],
         bootstrap,
     )
@@ -370,37 +351,39 @@ def by_name(found: dict[tuple[Coefficient, str], Estimate]) -> dict[str, Correla
     return {name: both for name, both in made.items() if both.is_finite}
 
 
-def resampled_pairs(
-    pairs: int, bootstrap: Bootstrap, cluster: NDArray[np.int64] | None = None
-) -> Iterator[Array]:
-    """How often each pair is drawn, in batches of resamples: (resamples, pairs).
+def resampled(
+    sizes: Sequence[int], bootstrap: Bootstrap, statistic: Callable[..., Array], pairs: int = 0
+) -> Array:
+    """A statistic in every resample: (rows, resamples).
+
+    Batches of resamples are drawn one after the other, and counted and looked at in threads. The
+    values do not depend on how many there are.
 
     Args:
-        pairs: how many there are.
+        sizes: units of each sample (pairs or clusters). They are drawn from independently, and with
+            replacement, as many units as each has.
         bootstrap: the settings.
-        cluster: number of each pair's cluster, from 0 without gaps, (pairs,); then whole clusters
-            are drawn, as many as there are.
+        statistic: what is made of a batch. It is given, for each sample, how often each unit is
+            drawn, float (resamples, units), and gives (rows, resamples).
+        pairs: where units are clusters, how many pairs they hold: it bounds a batch, and changes no
+            number.
     """
-    if cluster is None:
-        for (counts,) in resamples([pairs], bootstrap):
-            yield counts
-    else:
-        for (counts,) in resamples([int(cluster.max()) + 1], bootstrap, pairs):
-            yield counts[:, cluster]
+
+    def of(indices: list[NDArray[np.int64]]) -> Array:
+        return statistic(*map(counted, indices, sizes))
+
+    return np.concatenate([*in_threads(of, _drawn(sizes, bootstrap, pairs))], axis=1)
 
 
-def resamples(sizes: Sequence[int], bootstrap: Bootstrap, pairs: int = 0) -> Iterator[list[Array]]:
-    """How often each unit is drawn, in batches of resamples: for each sample (resamples, units).
-
-    The samples, of `sizes` units (pairs or clusters), are drawn from independently, and with
-    replacement, as many units as each has. Where units are clusters, `pairs` is how many pairs they
-    hold: it bounds a batch, and changes no number.
-    """
+def _drawn(
+    sizes: Sequence[int], bootstrap: Bootstrap, pairs: int
+) -> Iterator[list[NDArray[np.int64]]]:
+    """The drawn units of batches of resamples, for each sample (resamples, units)."""
     generator = np.random.default_rng(bootstrap.seed)
     batch = max(1, min(BATCH, CELLS // max(*sizes, pairs)))
     for start in range(0, bootstrap.resamples, batch):
         count = min(batch, bootstrap.resamples - start)
-        yield [counted(generator.integers(0, size, (count, size)), size) for size in sizes]
+        yield [generator.integers(0, size, (count, size)) for size in sizes]
 
 
 def influences(without_each: Array) -> Array:

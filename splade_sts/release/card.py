@@ -17,6 +17,7 @@ from splade_sts.evaluation.results import MEASURES
 from splade_sts.model.card import UNKNOWN, USE
 from splade_sts.release.run import Run
 from splade_sts.report import names
+from splade_sts.report.sections import mean_names
 from splade_sts.report.setting import origin
 from splade_sts.text import markdown_table, one_line
 
@@ -130,12 +131,15 @@ def _further(run: Run) -> list[str]:
                 names.number("active_dims", dims),
             ]
         )
-    rows.append(["mean", "", "", *_coefficients(level.mean.get("finetuned")), ""])
+    for which, label in mean_names(suite)[0].items():
+        found = level.means[which].found.get("finetuned")
+        rows.append([label, "", "", *_coefficients(found), ""])
     interval = f"[{names.percent(run.comparison.confidence)} interval]"
     headers = ["set", "source", "pairs"]
     headers += [f"{names.METRICS[one]} {interval}" for one in COSINE]
     table = markdown_table([*headers, names.METRICS["active_dims"]], rows, labels=2)
-    return ["## Further test sets", table]
+    said = mean_names(suite)[1].strip()
+    return ["## Further test sets", table, *([said] if said else [])]
 
 
 def _coefficients(found: Correlations | None) -> list[str]:

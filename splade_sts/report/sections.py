@@ -456,7 +456,7 @@ def _models_of(suite: Suite) -> dict[str, str]:
     return {key: name for key, name in every.items() if any(key in one.found for one in sets)}
 
 
-def _means(suite: Suite) -> tuple[dict[Mean, str], str]:
+def mean_names(suite: Suite) -> tuple[dict[Mean, str], str]:
     """Every mean with its name, and a sentence for each but the first on what it is over."""
     over = {which: one.sets for which, one in suite.levels["all"].means.items()}
     if len(over) < 2:
@@ -485,7 +485,7 @@ def _suite_rows(suite: Suite, level: Level) -> Iterator[tuple[str, str, Found, F
             else f"{left_out} of {pairs} ({100 * left_out / pairs:.0f} %)"
         )
         yield name, size, one.found, whole.sets[name].found
-    for which, name in _means(suite)[0].items():
+    for which, name in mean_names(suite)[0].items():
         yield name, "", found.means[which].found, whole.means[which].found
 
 
@@ -500,8 +500,8 @@ def _test_sets(suite: Suite, level: str) -> Section:
         "Test sets",
         f"Spearman, all pairs of a set together as MTEB has it, with {level} intervals. A set is "
         "resampled by itself, with the same pairs for all models; a mean gives each set the same "
-        f"weight, within each resample.{_means(suite)[1]} These are other resamples than those of "
-        "the table above, so the last digit of an interval of test may differ. Nothing was chosen "
+        f"weight, within each resample.{mean_names(suite)[1]} These are other resamples than those "
+        "of the table above, so the last digit of an interval of test may differ. Nothing was chosen "
         f"by these sets. {words}Where train shares pairs or sentences with a set, its numbers are "
         "no fair comparison with models that did not see them: see the next table.",
         ["set", "pairs", *models.values()],
@@ -568,7 +568,7 @@ def _clusters_of_sets(suite: Suite, level: str) -> Section:
             rows.append([kind, name, size, *cells(one.found, apart.found)])
             if not apart.clusters.enough:
                 few.append(f"{name} ({kind})")
-        for which, name in _means(suite)[0].items():
+        for which, name in mean_names(suite)[0].items():
             mean = result.means[which]
             if {*mean.sets} & {*shared}:
                 rows.append([kind, name, "", *cells(mean.found, mean.clustered)])

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from splade_sts.comparison.compare import compare
 from splade_sts.comparison.evidence import (
     LevelResult,
+    MeanResult,
     RetrievalChange,
     RetrievalComparison,
     SearchComparison,
@@ -44,11 +45,12 @@ def run() -> Run:
     change = comparison.splits["test"].spearman
     found = {"finetuned": Correlations(pearson=change.finetuned, spearman=change.gain)}
     sets = {"test": SetResult(20, found), "STS9": SetResult(1234, found), "own": SetResult(7, {})}
+    mean = MeanResult(("test", "STS9"), found, {})
     searched = RetrievalChange(0.3, 0.4321, change.gain, None)
     retrieval = RetrievalComparison(2, 9, 2, searched, searched, replace(searched, gain=None))
     comparison = replace(
         comparison,
-        suite=Suite(None, {"all": LevelResult(sets, found)}, {}, {}),
+        suite=Suite(None, {"all": LevelResult(sets, {"all": mean})}, {}, {}),
         searches={"NanoX": SearchComparison("n/x", "9" * 40, 5.0, 6.5, retrieval)},
     )
     split = comparison.splits["test"].finetuned
