@@ -92,7 +92,7 @@ class Encoding:
             vectors, cut = vectors.in_8_bits() if self.weights == "uint8" else (vectors, 0)
             write(Written(rows, vectors, vocabulary), path)
             counts = {
-                "active": len(vectors.indices),
+                "postings": len(vectors.indices),
                 "without_terms": int((np.diff(vectors.starts) == 0).sum()),
             }
             return {**counts, **({"cut_to_8_bits": cut} if self.weights == "uint8" else {})}

@@ -128,6 +128,10 @@ class Unfinished:
         written.replace(self._shards / shard.file)
         self.done[shard.file] = shard
 
+    def discard(self) -> None:
+        """Let nothing of the folder be left, once it is given up."""
+        self.done.clear()
+
     def left_out(self) -> Path:
         """Where the list of rows that are left out is to be written."""
         return self._state / LEFT_OUT

@@ -117,11 +117,20 @@ class Survey:
     files: list[dict[str, str]]
     stamps: list[tuple[int, int]]
 
+    def is_still_true(self, source: Source) -> bool:
+        """Whether the files of `source` are what they were."""
+        return self.stamps == stamps(source) or self.files == digests(source)
+
 
 def stamps(source: Source) -> list[tuple[int, int]]:
     """Size and time of the last change (ns) of each file."""
     found = (path.stat() for path in source.files)
     return [(stat.st_size, stat.st_mtime_ns) for stat in found]
+
+
+def digests(source: Source) -> list[dict[str, str]]:
+    """The name and the SHA-256 of each file."""
+    return [{"name": path.name, "sha256": sha256(path)} for path in source.files]
 
 
 def survey(
@@ -157,8 +166,7 @@ def survey(
     if not good:
         names = ", ".join(shown(path) for path in source.files)
         raise UserError(f"{names}: no row to encode; {bad} rows were left out")
-    files = [{"name": path.name, "sha256": sha256(path)} for path in source.files]
-    return Survey(good, bad, files, before)
+    return Survey(good, bad, digests(source), before)
 
 
 def shards(source: Source, size: int, left_out: Callable[[BadRow], object]) -> Iterator[list[Row]]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tqdm.auto import tqdm
 
 from splade_sts.apply.output import LEFT_OUT, MANIFEST, Shard, finished, unfinished
-from splade_sts.apply.rows import BadRow, Row, Source, shards, stamps, survey
+from splade_sts.apply.rows import BadRow, Row, Source, shards, survey
 from splade_sts.errors import UserError, shown
 from splade_sts.files import sha256
 
@@ -130,9 +130,13 @@ def run(job: Job, source: Source, settings: Settings) -> dict[str, Any]:
             for shard, path in _made(job, missing(), processes, bar):
                 folder.add(shard, path)
         rows = sum(shard.rows for shard in folder.done.values())
-        if rows != found.rows or stamps(source) != found.stamps:
+        if rows != found.rows or not found.is_still_true(source):
+            folder.discard()
             names = ", ".join(map(shown, source.files))
-            raise UserError(f"{names}: a file changed while it was read. Run again")
+            raise UserError(
+                f"{names}: a file changed while it was read; what was made of it is removed. Run "
+                "again"
+            )
         counts: dict[str, int] = {}
         for shard in folder.done.values():
             for name, count in shard.counts.items():
@@ -144,13 +148,11 @@ def run(job: Job, source: Source, settings: Settings) -> dict[str, Any]:
 
 @contextmanager
 def _list_of_bad_rows(path: Path, wanted: bool) -> Iterator[Callable[[BadRow], object]]:
-    """What lists a bad row in `path`: JSON Lines with `file`, `place` and `why`."""
-
-    def refuse(row: BadRow) -> None:
-        raise UserError(f"{row.file}, {row.place}: {row.why}; the file changed meanwhile")
-
-    if not wanted:
-        yield refuse
+    """What lists a bad row in `path`, where it is `wanted`: JSON Lines with `file`, `place` and
+    `why`.
+    """
+    if not wanted:  # there was none when every row was looked at: the file has changed
+        yield lambda row: None
         return
     with path.open("w", encoding="utf-8") as file:
         yield lambda row: file.write(json.dumps(vars(row), ensure_ascii=False) + "\n")
@@ -221,7 +223,7 @@ def _begin(counter: Any) -> None:
 
     def follow() -> None:
         parent.join()
-        os._exit(1)
+        signal.raise_signal(signal.SIGKILL)
 
     threading.Thread(target=follow, daemon=True).start()
 
@@ -243,7 +245,8 @@ def told(manifest: Mapping[str, Any], output: Path, folder: str) -> str:
     """What a run made, for people."""
     shards = len(manifest["shards"])
     place, described = shown(output / folder), shown(output / MANIFEST)
-    lines = [f"{manifest['rows']:,} rows in {place} (shards: {shards:,}); what of: {described}"]
+    count = f"{manifest['rows']:,} rows in {place} (shards: {shards:,})"
+    lines = [f"{count}, described in {described}"]
     if manifest["left_out"]:
         lines.append(f"{manifest['left_out']:,} rows left out: {shown(output / LEFT_OUT)}")
     return "\n".join(lines)

@@ -133,7 +133,7 @@ def encode(arguments: argparse.Namespace) -> None:
     )
     manifest = run(job, source, _settings(arguments))
     print(told(manifest, Path(arguments.output), job.folder))
-    active = manifest["active"] / manifest["rows"]
+    active = manifest["postings"] / manifest["rows"]
     print(f"{active:.1f} active dims a vector; {manifest['without_terms']:,} vectors have none")
     if cut := manifest.get("cut_to_8_bits"):
         print(f"{cut:,} weights were above 255/64, and cut to it")
@@ -169,9 +169,10 @@ def score(arguments: argparse.Namespace) -> None:
         return
     if arguments.format:
         raise UserError("--format is that of --output; give --output, or --json for stdout")
-    survey(source, arguments.skip_bad)
-    pairs = _pairs(source)
-    sys.stdout.writelines(show(scoring.score(folders, pairs)))
+    found = survey(source, arguments.skip_bad)
+    sys.stdout.writelines(show(scoring.score(folders, _pairs(source))))
+    if found.left_out:
+        print(f"rows left out: {found.left_out:,}", file=sys.stderr)
 
 
 def _pairs(source: "Source") -> Iterator[tuple[str, str]]:

@@ -55,13 +55,14 @@ def test_the_ten_nearest(tiny_splade, tmp_path, weights):
     documents = vectors.double().numpy()
     if weights == "uint8":
         documents = np.rint(documents * 64) / 64
-    for query in vectors.double().numpy()[:QUERIES]:
+    queries = vectors.double().numpy()
+    for query in queries[queries.any(axis=1)][:QUERIES]:
         exact = documents @ query
         (entries,) = query.nonzero()
         sparse = models.SparseVector(indices=entries.tolist(), values=query[entries].tolist())
         hits = client.query_points("texts", query=sparse, using=FIELD, limit=FOUND).points
-        best = np.sort(exact)[::-1][:FOUND]
+        best = np.sort(exact[exact > 0])[::-1][:FOUND]
         assert [hit.score for hit in hits] == pytest.approx(best.tolist(), rel=1e-5)
         assert exact[[hit.id for hit in hits]] == pytest.approx(best, rel=1e-5)
-        assert len({hit.id for hit in hits}) == FOUND
+        assert len({hit.id for hit in hits}) == len(best) > 0
         assert all(hit.payload == {"id": str(hit.id)} for hit in hits)

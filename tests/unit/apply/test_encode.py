@@ -67,7 +67,7 @@ def test_parquet_holds_the_vectors_of_sparse_encoder(tiny_splade, table, tmp_pat
     tokens = load_encoder(tiny_splade).tokenizer.convert_ids_to_tokens
     assert [list(terms) for terms in found["terms"]] == [tokens(list(i)) for i in found["indices"]]
     assert manifest["rows"] == sum(shard["rows"] for shard in manifest["shards"]) == len(TEXTS)
-    assert manifest["active"] == np.count_nonzero(expected)
+    assert manifest["postings"] == np.count_nonzero(expected)
     assert json.loads((tmp_path / "out/manifest.json").read_text()) == manifest
     assert not beside(tmp_path / "out").exists()
 
@@ -197,5 +197,5 @@ def test_the_command(tiny_splade, table, tmp_path, monkeypatch, capsys):
         call("--terms", "--format", "qdrant")
     call("--processes", "1")
     said = capsys.readouterr().out
-    assert said.startswith(f"{len(TEXTS)} rows in {tmp_path / 'out' / 'vectors'} (shards: 1); ")
+    assert said.startswith(f"{len(TEXTS)} rows in {tmp_path / 'out' / 'vectors'} (shards: 1), ")
     assert "active dims a vector; " in said

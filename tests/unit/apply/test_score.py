@@ -154,3 +154,4 @@ def test_the_command(tiny_splade, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert [pair["sentence2"] for pair in json.loads(said.out)] == ["a dog", "blue car"]
     assert f"left out: {file}, line 3: column sentence1" in said.err
+    assert said.err.endswith("rows left out: 1\n")

@@ -186,8 +186,11 @@ def test_a_file_that_changes_meanwhile(source, tmp_path):
         source.files[0].write_text(source.files[0].read_text().replace("x", "y"))
 
     with pytest.raises(UserError, match=r"t\.csv: a file changed while it was read"):
-        run(Lengths(fail=change), source, Settings(tmp_path / "out", 100, 1))
-    assert not (tmp_path / "out").exists()
+        run(Lengths(fail=change), source, Settings(tmp_path / "out", 4, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    run(
+        Lengths(fail=lambda call: source.files[0].touch()), source, Settings(tmp_path / "out", 4, 1)
+    )
 
 
 def test_a_bad_row_leaves_nothing(source, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from splade_sts import cli
+from splade_sts.apply.score import score
 from splade_sts.cli.explain import model_folders
 from splade_sts.data.sample import sample_file
 from splade_sts.data.tables import read_table
@@ -17,7 +18,6 @@ from splade_sts.explain.explanation import (
     SentenceError,
 )
 from splade_sts.model.encoder import load_encoder
-from splade_sts.score import score
 from tests.support.commands import ROOT
 
 
@@ -34,7 +34,7 @@ def test_what_the_models_say(models: Models, tiny_splade: Path) -> None:
     and all shares sum to the cosine; no term is shared and alone at once.
     """
     pair = ("the old dog runs fast", "a young dog walks in the park")
-    found, (scored,) = models.explain(*pair), score([str(tiny_splade)], [pair])
+    found, ((scored,),) = models.explain(*pair), score([str(tiny_splade)], [pair])
     whole, expected = found.models[0], scored.predictions
     assert whole.cosine == expected.cosine[0]
     assert whole.active_dims == (expected.active_dims1[0], expected.active_dims2[0])
