@@ -27,7 +27,9 @@ from splade_sts.locks import locked
 from splade_sts.runs.public import public_params
 from splade_sts.runs.sweep import overridden
 
-COMMIT, NAME = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# What Git takes as the end of a ref: neither `..` nor `.` or `.lock` at its end.
+NAME = re.compile(r"(?!.*\.(\.|lock$|$))[0-9A-Za-z_][0-9A-Za-z_.-]*")
 ORIGIN = "origin"
 BUSY = "process {pid} runs this very experiment here; waiting for it"
 # What a clone must not take over from the calling process.
@@ -52,7 +54,7 @@ class Task:
         git_remote: the URL of the Git repository that has the commit and gets the experiment.
         folder: of the project in that repository; empty where it is the top folder.
         dvc_remote: a remote of the project's; None for its default remote.
-        cache: the folder of a DVC cache that all machines see, instead of a DVC remote.
+        cache: the absolute path of a DVC cache that all machines see, instead of a DVC remote.
     """
 
     commit: str
@@ -72,7 +74,13 @@ class Task:
         if not NAME.fullmatch(self.name):
             raise UserError(
                 f"found {self.name!r} as the name of an experiment; expected letters, digits and "
-                "`_`, `.` or `-`, the first one a letter, a digit or `_`"
+                "`_`, `.` or `-`, the first one a letter, a digit or `_`; no `..`, and neither `.` "
+                "nor `.lock` at the end"
+            )
+        if self.cache and not Path(self.cache).is_absolute():  # it would go with the clone
+            raise UserError(
+                f"found {self.cache!r} as the DVC cache; expected an absolute path, under which "
+                "all machines see it"
             )
 
     @property
@@ -158,13 +166,19 @@ def run_experiment(task: Task, place: Place) -> bool:
         Whether anything was run: not where the Git remote has the experiment.
 
     Raises:
-        UserError: a remote does not answer, the Git remote lacks the commit, the parameters are
-            refused, there is an experiment of that name with others, there is no DVC remote, the
-            pipeline fails, or what came out cannot be handed in.
+        UserError: a remote does not answer, the Git remote lacks the commit, the project is not in
+            that folder, the parameters are refused, there is an experiment of that name with
+            others, there is no DVC remote, the pipeline fails, or what came out cannot be handed
+            in.
     """
     home = place.workdir / "clones" / f"{task.commit[:12]}-{task.name}"
     with locked(home / "lock", BUSY), _clone(task, place, home) as clone:
         root = clone / task.folder
+        if not (root / layout.PARAMS).is_file():
+            raise UserError(
+                f"commit {task.commit} has no {Path(task.folder) / layout.PARAMS}; --folder names "
+                "the project's folder in the repository"
+            )
         wanted = overridden(root, list(task.overrides))
         if handed_in(root, task, place):
             _check_same(root, task, wanted)

@@ -198,9 +198,13 @@ def test_somebody_else_was_faster(
     [
         ({"commit": "main"}, "found 'main' as a commit; expected its 40 hexadecimal digits"),
         ({"name": "../seed"}, "found '../seed' as the name of an experiment"),
+        ({"name": "seed..2"}, "found 'seed..2' as the name of an experiment"),
+        ({"name": "seed.lock"}, "neither `.` nor `.lock` at the end"),
         ({"commit": "0" * 40}, "0000"),
         ({"overrides": ("train.sede=1",)}, "sede"),
         ({"overrides": ("train.batch_size=0",)}, "train.batch_size: found 0"),
+        ({"folder": "nowhere"}, "has no nowhere/params.yaml; --folder names"),
+        ({"cache": "cache"}, "found 'cache' as the DVC cache; expected an absolute path"),
         ({"dvc_remote": "nowhere"}, "the project has no DVC remote nowhere"),
     ],
 )
