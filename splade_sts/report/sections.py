@@ -500,8 +500,8 @@ def _test_sets(suite: Suite, level: str) -> Section:
         "Test sets",
         f"Spearman, all pairs of a set together as MTEB has it, with {level} intervals. A set is "
         "resampled by itself, with the same pairs for all models; a mean gives each set the same "
-        f"weight, within each resample.{_means(suite)[1]} These are other resamples than those "
-        "of the table above, so the last digit of an interval of test may differ. Nothing was chosen "
+        f"weight, within each resample.{_means(suite)[1]} These are other resamples than those of "
+        "the table above, so the last digit of an interval of test may differ. Nothing was chosen "
         f"by these sets. {words}Where train shares pairs or sentences with a set, its numbers are "
         "no fair comparison with models that did not see them: see the next table.",
         ["set", "pairs", *models.values()],
