@@ -4,7 +4,6 @@ python -m benchmarks.weights --json docs/results/apply/weights.json
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,6 @@ def measure(pairs: Pairs, folder: Path, dims: list[int]) -> list[dict[str, Any]]
     with fused(model):
         encoded = encode(model, pairs.sentences, 32)
     sides = [encoded.matrix(side) for side in (pairs.sentence1, pairs.sentence2)]
-    kinds: dict[str, Callable[[Matrix], Matrix]]
     kinds = {"float32": lambda matrix: matrix, "uint8": in_8_bits, "hundredths": in_hundredths}
     rows: list[dict[str, Any]] = []
     for kept in (None, *dims):
