@@ -1,4 +1,4 @@
-"""Exports of the tiny model by the real packages: the same vectors, and the code beside them runs."""
+"""The tiny model, exported by the real packages: its vectors, and the code beside it runs."""
 
 import importlib.util
 import json
@@ -60,7 +60,7 @@ def test_an_int8_export(name, tiny_splade, data, tmp_path):
     not depend on its batch.
     """
     output = tmp_path / "export"
-    with pytest.raises(UserError, match="differs too much .*or allow more with --max-loss"):
+    with pytest.raises(UserError, match=r"differs too much .*or allow more with --max-loss"):
         export(Export(tiny_splade, name, True, data, loss=1e-9), output, BOOTSTRAP)
     assert not output.exists()
     found = export(Export(tiny_splade, name, True, data, loss=0.5), output, BOOTSTRAP)
