@@ -48,6 +48,20 @@ def test_a_worse_setting_and_an_equal_one(project: Path, tmp_path: Path) -> None
     assert "\nNo headline changed.\n" in said
 
 
+def test_other_pairs(project: Path, tmp_path: Path) -> None:
+    """Two runs on different test pairs are not compared, and the comment says so."""
+    folder = copy_project(project, tmp_path / "project")
+    test = folder / "data/own/test.csv"
+    test.write_text("".join(test.read_text().splitlines(keepends=True)[:-1]))
+    commit(folder, "other pairs")
+    done = run([SCRIPT, "HEAD~1", tmp_path / "out", *OPTIONS], folder, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = (tmp_path / "out/comment.md").read_text()
+    assert said.startswith("error: main and pull-request were evaluated on other pairs (test)")
+    assert "### dvc metrics diff" in said
+    assert (tmp_path / "out/comparison.md").read_text() in said
+
+
 def test_a_pipeline_that_fails(project: Path, tmp_path: Path) -> None:
     """It says so in the comment and ends as DVC does; a revision that is not there is named."""
     folder = copy_project(project, tmp_path / "project", "cache")
