@@ -20,9 +20,13 @@ def add_to(commands: Commands) -> None:
     Args:
         commands: what they are added to.
     """
-    json, files, remotes = json_argument(), pareto_arguments(), remote_arguments()
-    command = commands.add(experiment, remotes)
-    command.add_argument("--commit", required=True, help="what it starts from; not a branch")
+    json, files = json_argument(), pareto_arguments()
+    command = commands.add(experiment, remote_arguments())
+    command.add_argument(
+        "--commit",
+        required=True,
+        help="what it starts from: 40 digits, or what this repository makes a commit of now",
+    )
     command.add_argument("--name", required=True, help="its name")
     command.add_argument(
         "-S",
@@ -38,7 +42,8 @@ def add_to(commands: Commands) -> None:
     command.add_argument(
         "--cache", help="a DVC cache that all machines see, instead of a DVC remote"
     )
-    command = commands.add(sweep, files, json, remotes)
+    command = commands.add(sweep, files, json, remote_arguments())
+    command.set_defaults(git_remote=None, patience=None)  # what was given is told from what was not
     command.add_argument(
         "assignment",
         nargs="+",
@@ -61,15 +66,18 @@ def add_to(commands: Commands) -> None:
     command.add_argument(
         "--cpus",
         type=number_between(1, 1024),
-        default=1,
         help="with --ray, cores and threads of each experiment (1)",
     )
     command.add_argument(
         "--gpus",
         type=number_between(0, 1024),
-        default=0,
         help="with --ray, GPUs of each experiment (0)",
     )
+
+
+GIT_REMOTE, PATIENCE = "origin", 300
+# Options of `sweep` that say nothing without --ray.
+OF_RAY = ("cpus", "gpus", "git_remote", "dvc_remote", "workdir", "patience")
 
 
 def remote_arguments() -> argparse.ArgumentParser:
@@ -77,7 +85,7 @@ def remote_arguments() -> argparse.ArgumentParser:
     remotes = argparse.ArgumentParser(add_help=False)
     remotes.add_argument(
         "--git-remote",
-        default="origin",
+        default=GIT_REMOTE,
         help="URL, or name of a Git remote, of the repository that has the commit (origin)",
     )
     remotes.add_argument("--dvc-remote", help="a DVC remote (the project's default remote)")
@@ -88,7 +96,7 @@ def remote_arguments() -> argparse.ArgumentParser:
     remotes.add_argument(
         "--patience",
         type=number_between(0, 86400),
-        default=300,
+        default=PATIENCE,
         help="seconds to try again where a remote does not answer (300)",
     )
     return remotes
@@ -151,6 +159,10 @@ def run_planned(
         raise UserError(
             "--jobs is for this machine; on a cluster its cores and --cpus say how many run at once"
         )
+    given = [name for name in OF_RAY if getattr(arguments, name) is not None]
+    if given and not arguments.ray:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{options}: for a cluster alone; name one with --ray HOST:PORT")
     wanted = missing(root, planned)
     for one in planned:
         if one not in wanted:
@@ -161,9 +173,12 @@ def run_planned(
     from splade_sts.runs.spread import Cluster, Remotes, run_at_once, run_on_ray
 
     if arguments.ray:
-        cluster = Cluster(arguments.ray, arguments.cpus, arguments.gpus)
+        cluster = Cluster(arguments.ray, arguments.cpus or 1, arguments.gpus or 0)
         remotes = Remotes(
-            arguments.git_remote, arguments.dvc_remote, arguments.workdir, arguments.patience
+            arguments.git_remote or GIT_REMOTE,
+            arguments.dvc_remote,
+            arguments.workdir,
+            PATIENCE if arguments.patience is None else arguments.patience,
         )
         failed = run_on_ray(root, wanted, cluster, remotes, progress)
     else:

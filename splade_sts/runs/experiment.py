@@ -179,7 +179,7 @@ def run_experiment(task: Task, place: Place) -> bool:
                 f"commit {task.commit} has no {Path(task.folder) / layout.PARAMS}; --folder names "
                 "the project's folder in the repository"
             )
-        wanted = overridden(root, list(task.overrides))
+        wanted = overridden(root, list(task.overrides), earlier=True)
         if handed_in(root, task, place):
             _check_same(root, task, wanted)
             place.say(f"{task.name} is there already")

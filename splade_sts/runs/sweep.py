@@ -78,8 +78,13 @@ def _refused(assignments: list[str]) -> Iterator[None]:
         ) from None
 
 
-def overridden(root: Path, overrides: list[str]) -> dict[str, Any]:
+def overridden(root: Path, overrides: list[str], earlier: bool = False) -> dict[str, Any]:
     """The parameters as `dvc exp run -S` changes them, as a record holds them.
+
+    Args:
+        root: the project.
+        overrides: what `-S` is given.
+        earlier: the project may be of a commit from before parameters that there are now.
 
     Raises:
         UserError: an override is none, or the schema refuses what it gives.
@@ -89,7 +94,7 @@ def overridden(root: Path, overrides: list[str]) -> dict[str, Any]:
         with _refused(overrides):
             apply_overrides(copy, overrides)
         changed = YAML(typ="safe").load(copy.read_text(encoding="utf-8"))
-        return public_params(params.parse(changed))
+        return public_params(params.parse(params.completed(changed) if earlier else changed))
 
 
 def _name(key: str, value: str) -> str:

@@ -1,6 +1,7 @@
 """Which process writes a run, so that others can tell later whether it still lives."""
 
 import hashlib
+import socket
 import uuid
 
 import psutil
@@ -42,4 +43,6 @@ def alive(named: str, seen: float | None, now: float) -> bool:
 
 
 def _machine() -> str:
-    return hashlib.sha256(str(uuid.getnode()).encode()).hexdigest()[:12]
+    # containers of several machines may have the same hardware address
+    named = f"{socket.gethostname()} {uuid.getnode()}"
+    return hashlib.sha256(named.encode()).hexdigest()[:12]

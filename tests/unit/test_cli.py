@@ -243,6 +243,10 @@ def test_a_port_that_is_taken(repository: Path, monkeypatch: pytest.MonkeyPatch)
             "params.yaml is not valid:\n  train.batch_size: found 0",
         ),
         (["sweep", "train.seed=1,2", "--ray", "a:1", "--jobs", "2"], "--jobs is for this machine"),
+        (
+            ["sweep", "train.seed=1,2", "--jobs", "2", "--cpus", "4", "--git-remote", "there"],
+            "--cpus, --git-remote: for a cluster alone; name one with --ray HOST:PORT",
+        ),
         (["sync", "nowhere"], "no DVC experiment nowhere; there are none"),
     ],
 )

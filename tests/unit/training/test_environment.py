@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from sentence_transformers import SparseEncoderTrainingArguments
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
 from splade_sts.training import environment
+from splade_sts.training.checkpoints import fingerprint
 from splade_sts.training.environment import (
     CHANGE_BYTES,
     PROCESS_GROUP,
@@ -119,6 +121,14 @@ def test_auto_is_another_training_on_another_machine(monkeypatch):
         found[native] = facts("auto")
     assert found[True] == {**found[False], "precision": "bf16"}
     assert found[False] == facts("fp32")
+
+
+def test_another_number_of_processes_is_another_training(tmp_path, monkeypatch):
+    """It starts from the beginning: the checkpoints of two processes are not those of one."""
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {train: {cmd: x, deps: []}}")
+    found = {fingerprint("train", facts("fp32", processes)) for processes in (1, 2, 4)}
+    assert len(found) == 3
 
 
 def test_what_was_done_is_recorded(tiny_splade, pairs, tmp_path, monkeypatch):
