@@ -23,4 +23,4 @@ def test_the_same_numbers(tiny_splade, tiny_bert, pairs, tmp_path):
     done = run([*command, "--set", f"STS15={tmp_path / 'pairs.csv'}"], ROOT)
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| STS15")]
     assert len(rows) == 2
-    assert all(float(row[-2]) <= 1e-4 for row in rows)
+    assert all(float(row[-3]) <= 1e-4 for row in rows)  # difference of six decimals
