@@ -183,7 +183,7 @@ def test_a_file_that_changes_meanwhile(source, tmp_path):
     """As many rows, but others."""
 
     def change(call: int) -> None:
-        source.files[0].write_text(source.files[0].read_text().replace("x,", "y,"))
+        source.files[0].write_text(source.files[0].read_text().replace("xx", "yy"))
 
     with pytest.raises(UserError, match=r"t\.csv: a file changed while it was read"):
         run(Lengths(fail=change), source, Settings(tmp_path / "out", 4, 1))
