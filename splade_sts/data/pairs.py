@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.sentence1)
+
+    def parts(self) -> Iterator["Pairs"]:
+        """All of them at once, see `splade_sts.data.stored.InParts`."""
+        yield self
 
     @property
     def sentences(self) -> list[str]:
@@ -190,14 +195,24 @@ def leaks(splits: Splits, sentences: bool) -> NDArray[np.bool_]:
     return np.array([key in known for key in train.keys], dtype=bool)
 
 
-def drop_leaks(splits: Splits, sentences: bool) -> Splits:
-    """The splits, train without its `leaks`.
+def drop_leaks(parts: Iterable[Pairs], held_out: Splits, sentences: bool) -> Iterator[Pairs]:
+    """The pairs of train without its `leaks`, part by part.
+
+    Args:
+        parts: train.
+        held_out: the pairs of validation and test.
+        sentences: see `leaks`.
 
     Raises:
-        UserError: no pair of train would be left.
+        UserError: no pair of train is left.
     """
-    dropped = leaks(splits, sentences)
-    if dropped.all():
+    left = 0
+    for part in parts:
+        kept = ~leaks({**held_out, "train": part}, sentences)
+        left += int(kept.sum())
+        if kept.any():
+            yield part.select(kept)
+    if not left:
         found = (
             "drop_sentences_from_train, but every pair of train has a sentence that also occurs"
             if sentences
@@ -206,7 +221,6 @@ def drop_leaks(splits: Splits, sentences: bool) -> Splits:
         raise UserError(
             f"data.on_leak is {found} in validation or test; set it to keep, or take other splits"
         )
-    return {**splits, "train": splits["train"].select(~dropped)}
 
 
 def sentence_key(text: str) -> str:
