@@ -26,7 +26,7 @@ from splade_sts.comparison.statistics import (
     resampled,
 )
 from splade_sts.controls.scores import DENSE, ControlScores
-from splade_sts.data.pairs import Pairs, unseen
+from splade_sts.data.pairs import InParts, Pairs, unseen
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.layout import Coefficient
@@ -64,7 +64,7 @@ class SetScores:
 
 
 def make_suite(
-    sets: Mapping[str, SetScores], train: Pairs, words: str | None, bootstrap: Bootstrap
+    sets: Mapping[str, SetScores], train: InParts, words: str | None, bootstrap: Bootstrap
 ) -> Suite:
     """Measure all models on all sets.
 
@@ -116,12 +116,11 @@ def make_suite(
     )
 
 
-def kept(pairs: Pairs, train: Pairs) -> dict[Level, NDArray[np.bool_]]:
+def kept(pairs: Pairs, train: InParts) -> dict[Level, NDArray[np.bool_]]:
     """Which pairs count at each level: bool (pairs,)."""
-    known = set(train.keys)
     return {
         "all": np.full(len(pairs), True),
-        "without_pairs": np.array([key not in known for key in pairs.keys], dtype=bool),
+        "without_pairs": ~pairs.same_as_one_of(train),
         "without_sentences": unseen(pairs, train),
     }
 

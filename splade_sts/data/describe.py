@@ -12,7 +12,7 @@ from splade_sts.data.facts import Facts, repeated_scores
 from splade_sts.data.near import nearly_known
 from splade_sts.data.noise import LabelNoise, label_noise
 from splade_sts.data.normalize import BadRow
-from splade_sts.data.stored import InParts
+from splade_sts.data.pairs import InParts
 from splade_sts.params import OnBadRow
 
 HISTOGRAM_BINS = 10

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from splade_sts.data.stored import InParts, hashes
+from splade_sts.data.pairs import InParts
+from splade_sts.data.stored import hashes
 
 Hashes = NDArray[np.uint64]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,16 @@ RAREST = 1e-6
 # Unicode categories of controls and format characters: zero-width spaces and joiners, soft hyphens,
 # byte order marks, direction marks.
 UNSEEN_CHARACTERS = ("Cc", "Cf")
+
+
+class InParts(Protocol):
+    """Pairs that can be gone through: those of a file, or those in memory (`Pairs`)."""
+
+    def __len__(self) -> int: ...
+
+    def parts(self) -> Iterator["Pairs"]:
+        """All pairs in their order, some at a time."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +63,7 @@ class Pairs:
         return len(self.sentence1)
 
     def parts(self) -> Iterator["Pairs"]:
-        """All of them at once, see `splade_sts.data.stored.InParts`."""
+        """All of them at once, see `InParts`."""
         yield self
 
     @property
@@ -137,14 +148,28 @@ class Pairs:
             self.genre,
         )
 
-    def with_sentence_of(self, *others: "Pairs") -> NDArray[np.bool_]:
+    def with_sentence_of(self, *others: InParts) -> NDArray[np.bool_]:
         """Whether a sentence of a pair occurs in one of `others`, in any pair, on either side: bool
-        (pairs,).
+        (pairs,). Of `others` a part is held at a time.
         """
-        known = {key for other in others for side in other.sentence_keys for key in side}
+        first, second = self.sentence_keys
+        own = {*first, *second}
+        known: set[str] = set()
+        for part in (part for other in others for part in other.parts()):
+            for side in part.sentence_keys:
+                known |= own.intersection(side)
         return np.array(
-            [a in known or b in known for a, b in zip(*self.sentence_keys, strict=True)], dtype=bool
+            [a in known or b in known for a, b in zip(first, second, strict=True)], dtype=bool
         )
+
+    def same_as_one_of(self, other: InParts) -> NDArray[np.bool_]:
+        """Whether a pair (`keys`) stands in `other`: bool (pairs,)."""
+        keys = self.keys
+        own = set(keys)
+        known: set[tuple[str, str]] = set()
+        for part in other.parts():
+            known |= own.intersection(part.keys)
+        return np.array([key in known for key in keys], dtype=bool)
 
 
 Splits = dict[str, Pairs]
@@ -239,7 +264,7 @@ def sentence_key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
-def unseen(pairs: Pairs, train: Pairs) -> NDArray[np.bool_]:
+def unseen(pairs: Pairs, train: InParts) -> NDArray[np.bool_]:
     """Whether neither sentence of a pair occurs in `train` (in any pair, on either side): bool
     (pairs,).
     """

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,19 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.pairs import InParts, Pairs
 
 PART = 2**16  # pairs that are held at once
-
-
-class InParts(Protocol):
-    """Pairs that can be gone through: those of a file, or those in memory (`Pairs`)."""
-
-    def __len__(self) -> int: ...
-
-    def parts(self) -> Iterator[Pairs]:
-        """All pairs in their order, some at a time."""
-        ...
 
 
 @dataclass(frozen=True)

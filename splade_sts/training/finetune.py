@@ -22,8 +22,8 @@ from sentence_transformers.sparse_encoder.losses import (
 )
 from transformers import PrinterCallback
 
-from splade_sts.data.pairs import Pairs
-from splade_sts.data.stored import DistinctSentences, InParts
+from splade_sts.data.pairs import InParts, Pairs
+from splade_sts.data.stored import DistinctSentences
 from splade_sts.errors import UserError, disk_problem
 from splade_sts.evaluation.health import Health, check_collapse
 from splade_sts.evaluation.results import Metrics

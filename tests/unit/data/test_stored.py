@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from splade_sts.data import stored as module
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.pairs import Pairs, unseen
 from splade_sts.data.stored import DistinctSentences, StoredPairs, write_parts
 
 PAIRS = Pairs(
@@ -45,3 +45,12 @@ def test_parts_that_are_written(tmp_path, stored):
     assert Pairs.read(tmp_path / "parts.parquet").same_as(PAIRS)
     write_parts([PAIRS], tmp_path / "one.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == stored.path.read_bytes()
+
+
+def test_what_a_split_knows_of_stored_pairs(stored):
+    """The same in parts as of all at once."""
+    others = Pairs(["E", "x", "d"], ["C", "a", "y"], np.array([0.0, 0.5, 1.0]))
+    for pairs in (stored, PAIRS):
+        assert unseen(others, pairs).tolist() == [False, False, False]
+        assert others.same_as_one_of(pairs).tolist() == [True, False, False]
+    assert unseen(Pairs(["x"], ["y"], np.zeros(1)), stored).tolist() == [True]
