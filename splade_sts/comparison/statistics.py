@@ -19,7 +19,7 @@ from splade_sts.process import in_threads
 BATCH = 256  # resamples drawn at once, at most
 CELLS = BATCH * 2048  # units drawn at once, at most: memory at any number of pairs
 # counts looked at in one go, at most: what is made of them fits into the processor's cache
-WORKED = 2**16
+WORKED = 2**18
 
 Array = NDArray[np.float64]
 Scores = dict[str, Array]
