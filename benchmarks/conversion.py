@@ -25,8 +25,9 @@ from transformers.models.bert import BertModel
 
 from benchmarks.common import ROOT, report
 from splade_sts import layout
-from splade_sts.data.calibration import calibration_sentences
+from splade_sts.data.calibration import calibrated_on
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.stored import DistinctSentences, StoredPairs
 from splade_sts.model.encoder import load_bert
 from splade_sts.model.source import locate
 
@@ -211,9 +212,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = locate(arguments.encoder, None).folder
     pairs = Pairs.read(arguments.workspace / layout.normalized("validation"))
-    chosen = calibration_sentences(
-        Pairs.read(arguments.workspace / layout.normalized("train")).sentences
-    )
+    distinct = DistinctSentences(StoredPairs(arguments.workspace / layout.normalized("train")))
+    chosen = distinct.at(calibrated_on(len(distinct)))
     sentences = list(dict.fromkeys(pairs.sentence1 + pairs.sentence2))
     rows = {text: row for row, text in enumerate(sentences)}
     with torch.no_grad():

@@ -2,8 +2,9 @@
 
     python -m benchmarks.growth [--workspace DIR] [--sizes 16 32 64 128 256]
                                 [--rows 1000 10000 100000]
-                                [--normalize-rows 1000 10000 100000 1000000]
-                                [--interval-rows 1500 10000 100000] [--only intervals ...]
+                                [--data-rows 1000 10000 100000 1000000]
+                                [--interval-rows 1500 10000 100000]
+                                [--compare-rows 1500 10000 100000] [--only intervals ...]
                                 [--results FOLDER]
 
 `--workspace` is a project in which `dvc repro` has run: its models/base trains. A tiny random
@@ -23,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT, first, in_process, report, settings, train_settings
-from benchmarks.tiny import make_splade, random_pairs, write_params
+from benchmarks.predicted import write_predictions
+from benchmarks.tiny import make_splade, random_pairs, random_parts, write_params
 from splade_sts import layout
+from splade_sts.data.stored import write_parts
 
 STEPS = 5
-KINDS = ("step", "evaluate", "normalize", "intervals")
+KINDS = ("step", "evaluate", "data", "intervals", "compare")
 
 
 def step(model: Path, batch_size: int, length: int) -> dict[str, Any]:
@@ -71,27 +74,67 @@ def encode(model: Path, rows: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started}
 
 
-def normalize(rows: int) -> dict[str, Any]:
-    """Seconds of the normalize stage with `rows` pairs in train."""
+def make_raw(folder: Path, rows: int) -> dict[str, Any]:
+    """A project with `rows` raw pairs in train, in `folder`."""
     from splade_sts.data.provenance import Origin, Provenance
+
+    os.chdir(folder)
+    write_params(layout.PARAMS, {"data": {"source": "local", "score_range": [0, 1]}})
+    layout.RAW.mkdir(parents=True)
+    counts: dict[layout.Split, int] = {"train": rows, "validation": 100, "test": 100}
+    for split, count in counts.items():
+        write_parts(random_parts(count), layout.raw(split))
+    files = {split: Origin(layout.raw(split).name, "", count) for split, count in counts.items()}
+    Provenance("local", None, files).write(layout.RAW)
+    return {}
+
+
+def normalize(folder: Path) -> dict[str, Any]:
+    """Seconds of the normalize stage."""
     from stages import normalize as stage
 
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        write_params(layout.PARAMS, {"data": {"source": "local", "score_range": [0, 1]}})
-        layout.RAW.mkdir(parents=True)
-        counts: dict[layout.Split, int] = {"train": rows, "validation": 100, "test": 100}
-        for split, count in counts.items():
-            random_pairs(count).write(layout.raw(split))
-        files = {
-            split: Origin(layout.raw(split).name, "", count) for split, count in counts.items()
-        }
-        Provenance("local", None, files).write(layout.RAW)
-        started = time.perf_counter()
-        stage.main()
-        seconds = time.perf_counter() - started
-        os.chdir(ROOT)
-    return {"seconds": seconds}
+    os.chdir(folder)
+    started = time.perf_counter()
+    stage.main()
+    return {"seconds": time.perf_counter() - started}
+
+
+def read_train(folder: Path, model: Path) -> dict[str, Any]:
+    """Seconds until the first batch of a training: its sentences are looked at, the pairs copied to
+    where they are mapped into memory, tokenized for their lengths, and put into an order.
+    """
+    import torch
+
+    from splade_sts.data.stored import DistinctSentences, StoredPairs
+    from splade_sts.model.encoder import load_encoder
+    from splade_sts.training.finetune import build_dataset
+    from splade_sts.training.sampler import LengthGroupedBatchSampler, pair_lengths
+
+    encoder = load_encoder(model)
+    pairs = StoredPairs(folder / layout.normalized("train"))
+    started = time.perf_counter()
+    DistinctSentences(pairs).at(range(100))
+    dataset = build_dataset(pairs, folder / "checkpoints")
+    lengths = pair_lengths(dataset, encoder.tokenizer, encoder.max_seq_length)
+    dataset[next(iter(LengthGroupedBatchSampler(lengths, 16, False, torch.Generator())))]
+    return {"seconds": time.perf_counter() - started}
+
+
+def make_predictions(folder: Path, rows: int) -> dict[str, Any]:
+    """What `compare` reads of `rows` pairs in each held-out split, in `folder`."""
+    os.chdir(folder)
+    write_predictions(rows)
+    return {}
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """Seconds of the compare stage."""
+    os.chdir(folder)
+    started = time.perf_counter()
+    from stages import compare as stage
+
+    stage.main()
+    return {"seconds": time.perf_counter() - started}
 
 
 def intervals(rows: int) -> dict[str, Any]:
@@ -142,20 +185,18 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument(
-        "--normalize-rows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000]
+        "--data-rows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000]
     )
     parser.add_argument("--interval-rows", type=int, nargs="+", default=[1_500, 10_000, 100_000])
+    parser.add_argument("--compare-rows", type=int, nargs="+", default=[1_500, 10_000, 100_000])
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     arguments = parser.parse_args()
     made: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
         "step": steps,
         "evaluate": evaluations,
-        "normalize": lambda given: with_exponents(
-            "normalize, pairs",
-            given.normalize_rows,
-            [in_process(normalize, rows=count) for count in given.normalize_rows],
-        ),
+        "data": data,
+        "compare": comparisons,
         "intervals": lambda given: with_exponents(
             "intervals with 100 resamples, pairs",
             given.interval_rows,
@@ -181,6 +222,34 @@ def steps(given: argparse.Namespace) -> list[dict[str, Any]]:
             [in_process(step, model=model, batch_size=16, length=size) for size in given.sizes],
         ),
     ]
+
+
+def data(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows for `normalize` and for the start of a training, over pairs of train."""
+    normalized, read = [], []
+    for count in given.data_rows:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            in_process(make_tiny, folder=folder / "model")
+            in_process(make_raw, folder=folder, rows=count)
+            normalized.append(in_process(normalize, folder=folder))
+            read.append(in_process(read_train, folder=folder, model=folder / "model/splade"))
+    return [
+        *with_exponents("normalize, pairs", given.data_rows, normalized),
+        *with_exponents("start of training, pairs", given.data_rows, read),
+    ]
+
+
+def comparisons(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows for `compare`, over the pairs of each held-out split."""
+    found = []
+    for count in given.compare_rows:
+        with tempfile.TemporaryDirectory() as name:
+            in_process(make_predictions, folder=Path(name), rows=count)
+            found.append(in_process(compare, folder=Path(name)))
+    return with_exponents(
+        "compare, pairs in each of validation and test", given.compare_rows, found
+    )
 
 
 def evaluations(given: argparse.Namespace) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from benchmarks.common import ROOT
 from splade_sts import layout
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.stored import PART
 
 WORDS = (
     "a the man woman dog cat child is are was runs walks sits plays eats sleeps in on at with red "
@@ -58,9 +60,9 @@ def make_splade(folder: Path) -> Path:
     return folder / "splade"
 
 
-def random_pairs(count: int, words: int = 6) -> Pairs:
+def random_pairs(count: int, words: int = 6, seed: int = 0) -> Pairs:
     """Pairs of random sentences; the score is the share of positions with the same word."""
-    dice = random.Random(0)
+    dice = random.Random(seed)
     first, second, scores = [], [], []
     for _ in range(count):
         left = dice.choices(WORDS, k=words)
@@ -70,6 +72,12 @@ def random_pairs(count: int, words: int = 6) -> Pairs:
         second.append(" ".join(right))
         scores.append(sum(a == b for a, b in zip(left, right, strict=True)) / words)
     return Pairs(first, second, np.array(scores))
+
+
+def random_parts(count: int, words: int = 6) -> Iterator[Pairs]:
+    """`count` random pairs, no more than a part held at a time."""
+    for seed, start in enumerate(range(0, count, PART)):
+        yield random_pairs(min(PART, count - start), words, seed)
 
 
 def environment() -> dict[str, str]:

@@ -1,7 +1,9 @@
 """How a process of ours ends, and what a stage makes sure of before it starts."""
 
+import ctypes
 import io
 import os
+import platform
 import re
 import select
 import signal
@@ -24,10 +26,32 @@ from splade_sts.errors import (
 )
 from splade_sts.locks import locked
 
+# Constants of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 BUSY = "a stage of an earlier run still works in this folder (`kill {pid}` ends it); waiting for it"
+
+
+def keep_freed_memory(keep: bool) -> None:
+    """Let this process keep the memory that it frees, or give it back.
+
+    Nothing is done where the C library is not glibc. By default glibc hands blocks above 32 MB back
+    to the system at once. The gradients of a vocabulary matrix are such blocks: every step would
+    have the system clear them page by page (mallopt(3)). But what is kept is scattered and not all
+    of it can be used again: without `keep`, blocks from 8 MiB on and what had been kept before
+    (malloc_trim(3)) go back.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    blocks, top = (1 << 30, -1) if keep else (8 << 20, 8 << 20)
+    for name, value in ((M_MMAP_THRESHOLD, blocks), (M_TRIM_THRESHOLD, top)):
+        if not libc.mallopt(name, value):
+            raise OSError(f"glibc refused mallopt({name}, {value})")
+    if not keep:
+        libc.malloc_trim(0)
 
 
 def threads() -> int:

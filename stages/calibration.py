@@ -5,15 +5,16 @@ So the base model is made again only where the data that it looked at have chang
 """
 
 from splade_sts import layout, params
-from splade_sts.data.calibration import calibration_sentences, write_sentences
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.calibration import calibrated_on, write_sentences
+from splade_sts.data.stored import DistinctSentences, StoredPairs
 from splade_sts.process import run_stage
 
 
 def main() -> None:
     sentences = []
     if params.load().base_model.wanted_active_dims is not None:
-        sentences = calibration_sentences(Pairs.read(layout.normalized("train")).sentences)
+        distinct = DistinctSentences(StoredPairs(layout.normalized("train")))
+        sentences = distinct.at(calibrated_on(len(distinct)))
     write_sentences(sentences)
     print(f"{len(sentences)} sentences")
 

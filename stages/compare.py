@@ -14,14 +14,15 @@ from splade_sts.comparison.statistics import Bootstrap
 from splade_sts.comparison.suite import SetScores, make_suite
 from splade_sts.controls.reference import dense_encoder
 from splade_sts.controls.scores import ControlScores
-from splade_sts.data.pairs import Pairs
+from splade_sts.data.pairs import InParts, Pairs
 from splade_sts.data.provenance import Provenance
 from splade_sts.data.search import read_origins
 from splade_sts.data.sets import set_names
+from splade_sts.data.stored import StoredPairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Evaluation, Predictions, QueryResults
 from splade_sts.files import read_json, replacing_folder, write_json
-from splade_sts.process import run_stage
+from splade_sts.process import keep_freed_memory, run_stage
 from splade_sts.report.card import model_card
 from splade_sts.report.html import html_report
 from splade_sts.report.markdown import markdown_report
@@ -87,7 +88,7 @@ def read_searches(found: Evaluations) -> dict[str, SearchResults]:
     }
 
 
-def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Suite | None:
+def read_suite(comparison: Comparison, train: InParts, bootstrap: Bootstrap) -> Suite | None:
     """Test and the further test sets; None where there are none."""
     if not set_names():
         return None
@@ -97,10 +98,11 @@ def read_suite(comparison: Comparison, train: Pairs, bootstrap: Bootstrap) -> Su
 
 
 def main() -> None:
+    keep_freed_memory(True)  # else half of the time goes into getting the same blocks again
     settings = params.load()
     found = {name: Evaluation.read(name) for name in layout.MODELS}
     results = read_results(found, settings.data.columns.genre)
-    train = Pairs.read(layout.normalized("train"))
+    train = StoredPairs(layout.normalized("train"))
     dense = dense_encoder(settings.controls, settings.base_model)
     bootstrap = Bootstrap.of(settings.compare)
     comparison = compare(

@@ -11,6 +11,7 @@ import torch
 
 from splade_sts import layout, params
 from splade_sts.data.pairs import Pairs
+from splade_sts.data.stored import StoredPairs
 from splade_sts.files import replacing, write_json
 from splade_sts.model.encoder import load_encoder
 from splade_sts.process import run_stage
@@ -64,7 +65,7 @@ def lead(settings: params.Params, tags: dict[str, str], identity: str) -> None:
 def train(settings: params.Params, folder: Path, on_point: OnPoint = ignore) -> TrainingResult:
     return finetune(
         load_encoder(layout.model("base")),
-        Pairs.read(layout.normalized("train")),
+        StoredPairs(layout.normalized("train")),
         Pairs.read(layout.normalized("validation")),
         settings.train,
         folder,

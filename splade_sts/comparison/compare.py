@@ -32,7 +32,7 @@ from splade_sts.comparison.statistics import (
     two_samples,
 )
 from splade_sts.controls.scores import DENSE, ControlScores
-from splade_sts.data.pairs import Pairs, check_size, unseen
+from splade_sts.data.pairs import InParts, Pairs, check_size, unseen
 from splade_sts.data.search import SearchOrigin
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import (
@@ -87,7 +87,7 @@ class SearchResults:
 
 def compare(
     results: Mapping[str, SplitResults],
-    train: Pairs,
+    train: InParts,
     bootstrap: Bootstrap,
     searches: Mapping[str, SearchResults] | None = None,
     paraphrases: Mapping[str, BothSearched] | None = None,
@@ -149,7 +149,7 @@ def compare_search(
 def compare_split(
     split: str,
     results: SplitResults,
-    train: Pairs,
+    train: InParts,
     bootstrap: Bootstrap,
     margin: float | None = None,
 ) -> SplitComparison:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from splade_sts.comparison.ranks import Ranks, beside_each_other
-from splade_sts.comparison.statistics import BATCH, CELLS, Array, Bootstrap, dot
+from splade_sts.comparison.statistics import BATCH, WORKED, Array, Bootstrap, dot
 from splade_sts.layout import COEFFICIENTS, Coefficient
 from splade_sts.process import in_threads
 
@@ -64,24 +65,24 @@ def randomisation_test(
     difference = DIFFERENCES[coefficient](gold, first, second)
     observed = difference(np.ones((1, len(gold)), dtype=np.float64))[0]
     bar = abs(observed) - ROUNDING
-    extreme = sum(
-        in_threads(
-            lambda coins: int(np.count_nonzero(~(np.abs(difference(coins)) < bar))),  # NaN too
-            _signs(len(gold), bootstrap),
-        )
-    )
-    return Test((extreme + 1) / (bootstrap.resamples + 1), bootstrap.resamples)
+
+    def extreme(coins: NDArray[np.int8]) -> int:
+        found = difference(np.where(coins == 0, 1.0, -1.0))
+        return int(np.count_nonzero(~(np.abs(found) < bar)))  # NaN too
+
+    count = sum(in_threads(extreme, _coins(len(gold), bootstrap)))
+    return Test((count + 1) / (bootstrap.resamples + 1), bootstrap.resamples)
 
 
-def _signs(pairs: int, bootstrap: Bootstrap) -> Iterator[Array]:
-    """Signs of the pairs in batches of resamples, 1 or -1: (resamples, pairs)."""
+def _coins(pairs: int, bootstrap: Bootstrap) -> Iterator[NDArray[np.int8]]:
+    """Coins for the pairs in batches of resamples, 0 or 1: (resamples, pairs)."""
     generator = np.random.default_rng(bootstrap.seed)
-    size = max(1, min(BATCH, CELLS // pairs))
+    size = max(1, WORKED // (2 * pairs))
     for start in range(0, bootstrap.resamples, BATCH):
         count = min(BATCH, bootstrap.resamples - start)
         coins = generator.integers(0, 2, (count, pairs), dtype=np.int8)
         for first in range(0, count, size):
-            yield np.where(coins[first : first + size] == 0, 1.0, -1.0)
+            yield coins[first : first + size]
 
 
 def randomisation_tests(

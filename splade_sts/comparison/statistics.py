@@ -16,8 +16,10 @@ from splade_sts.layout import Coefficient
 from splade_sts.params import CompareParams
 from splade_sts.process import in_threads
 
-BATCH = 256  # resamples computed at once, at most: their counts fit into the processor's cache
-CELLS = BATCH * 2048  # counts computed at once, at most: memory at any number of pairs
+BATCH = 256  # resamples drawn at once, at most
+CELLS = BATCH * 2048  # units drawn at once, at most: memory at any number of pairs
+# counts looked at in one go, at most: what is made of them fits into the processor's cache
+WORKED = 2**18
 
 Array = NDArray[np.float64]
 Scores = dict[str, Array]
@@ -368,9 +370,19 @@ def resampled(
         pairs: where units are clusters, how many pairs they hold: it bounds a batch, and changes no
             number.
     """
+    rows = max(1, WORKED // max(sizes))
 
     def of(indices: list[NDArray[np.int64]]) -> Array:
-        return statistic(*map(counted, indices, sizes))
+        parts = [
+            statistic(
+                *(
+                    counted(one[at : at + rows], size)
+                    for one, size in zip(indices, sizes, strict=True)
+                )
+            )
+            for at in range(0, len(indices[0]), rows)
+        ]
+        return np.concatenate(parts, axis=1)
 
     return np.concatenate([*in_threads(of, _drawn(sizes, bootstrap, pairs))], axis=1)
 

@@ -36,7 +36,7 @@ from splade_sts.comparison.statistics import (
     correlation,
 )
 from splade_sts.controls.scores import DENSE, ControlScores
-from splade_sts.data.pairs import Pairs, unseen
+from splade_sts.data.pairs import InParts, Pairs, unseen
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
 from splade_sts.layout import Coefficient
@@ -86,7 +86,7 @@ class SetScores:
 
 
 def make_suite(
-    sets: Mapping[str, SetScores], train: Pairs, words: str | None, bootstrap: Bootstrap
+    sets: Mapping[str, SetScores], train: InParts, words: str | None, bootstrap: Bootstrap
 ) -> Suite:
     """Measure all models on all sets.
 
@@ -183,12 +183,11 @@ def usual_sets(sizes: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(name for name in sizes if name in usual)
 
 
-def kept(pairs: Pairs, train: Pairs) -> dict[Level, NDArray[np.bool_]]:
+def kept(pairs: Pairs, train: InParts) -> dict[Level, NDArray[np.bool_]]:
     """Which pairs count at each level: bool (pairs,)."""
-    known = set(train.keys)
     return {
         "all": np.full(len(pairs), True),
-        "without_pairs": np.array([key not in known for key in pairs.keys], dtype=bool),
+        "without_pairs": ~pairs.same_as_one_of(train),
         "without_sentences": unseen(pairs, train),
     }
 

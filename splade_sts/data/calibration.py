@@ -8,9 +8,9 @@ from splade_sts.files import replacing
 MOST_SENTENCES = 2048
 
 
-def calibration_sentences(distinct: list[str]) -> list[str]:
-    """At most `MOST_SENTENCES` of the sentences, at equal steps through them."""
-    return distinct[:: max(1, -(-len(distinct) // MOST_SENTENCES))]
+def calibrated_on(distinct: int) -> range:
+    """Numbers of the sentences, of `distinct` ones: at most `MOST_SENTENCES`, at equal steps."""
+    return range(0, distinct, max(1, -(-distinct // MOST_SENTENCES)))
 
 
 def write_sentences(sentences: list[str]) -> None:

@@ -1,17 +1,18 @@
 """What there is to know about the data before anything is trained on it."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 
+from splade_sts import layout
+from splade_sts.data.facts import Facts, repeated_scores
 from splade_sts.data.near import nearly_known
 from splade_sts.data.noise import LabelNoise, label_noise
 from splade_sts.data.normalize import BadRow
-from splade_sts.data.pairs import Pairs, Splits, leaks
+from splade_sts.data.pairs import InParts
 from splade_sts.params import OnBadRow
 
 HISTOGRAM_BINS = 10
@@ -109,12 +110,14 @@ class Description:
 
 
 def describe(
-    splits: Splits,
+    splits: Mapping[str, InParts],
     dropped: int = 0,
     bad_rows: Mapping[str, Sequence[BadRow]] | None = None,
-    test_sets: Splits | None = None,
+    test_sets: Mapping[str, InParts] | None = None,
 ) -> Description:
     """Describe normalized splits and further test sets.
+
+    Of train no more than a part is held at a time, and `Facts`; the texts of the others are.
 
     Args:
         splits: the pairs of each split.
@@ -123,61 +126,76 @@ def describe(
         test_sets: the pairs of each further test set.
     """
     bad = bad_rows or {}
-    keys = {name: set(pairs.keys) for name, pairs in splits.items()}
-    found = {name: _describe(pairs, bad.get(name, ())) for name, pairs in splits.items()}
+    facts = {name: Facts.of(pairs) for name, pairs in splits.items()}
+    found = {name: _describe(one, bad.get(name, ())) for name, one in facts.items()}
     found["train"] = replace(found["train"], dropped=dropped)
     shared = {
-        f"{one}_{other}": len(keys[one] & keys[other]) for one, other in combinations(splits, 2)
+        f"{one}_{other}": len(np.intersect1d(facts[one].keys, facts[other].keys))
+        for one, other in combinations(splits, 2)
     }
+    train, held_out = facts["train"], [facts[split] for split in layout.HELD_OUT]
     found_leaks = {
-        name: int(leaks(splits, sentences).sum())
-        for name, sentences in (("drop_from_train", False), ("drop_sentences_from_train", True))
+        "drop_from_train": int(train.with_pair_of(*held_out).sum()),
+        "drop_sentences_from_train": int(train.with_sentence_of(*held_out).sum()),
     }
-    sets = {name: _describe(pairs, bad.get(name, ())) for name, pairs in (test_sets or {}).items()}
-    return Description(found, shared, _overlaps(splits), found_leaks, label_noise(splits), sets)
-
-
-def _overlaps(splits: Splits) -> dict[str, Overlap]:
-    train, validation, test = (splits[split] for split in ("train", "validation", "test"))
-    near_train = nearly_known([*validation.sentences, *test.sentences], train.sentences)
-    near_validation = nearly_known(test.sentences, validation.sentences)
-    return {
-        "validation_in_train": _overlap(validation, train, near_train),
-        "test_in_train": _overlap(test, train, near_train),
-        "test_in_validation": _overlap(test, validation, near_validation),
+    sets = {
+        name: _describe(Facts.of(pairs), bad.get(name, ()))
+        for name, pairs in (test_sets or {}).items()
     }
-
-
-def _overlap(pairs: Pairs, other: Pairs, near: set[str]) -> Overlap:
-    """`near`: the sentences that have nearly the words of one of `other`."""
-    known, same = set(other.keys), pairs.with_sentence_of(other)
-    both = zip(pairs.sentence1, pairs.sentence2, same, strict=True)
-    return Overlap(
-        same_pair=sum(key in known for key in pairs.keys),
-        same_sentence=int(same.sum()),
-        near_sentence=sum(not seen and (a in near or b in near) for a, b, seen in both),
+    return Description(
+        found, shared, _overlaps(splits, facts), found_leaks, label_noise(facts), sets
     )
 
 
-def _describe(pairs: Pairs, bad_rows: Sequence[BadRow]) -> SplitDescription:
-    words = np.array([len(text.split()) for text in [*pairs.sentence1, *pairs.sentence2]])
-    bins = np.minimum((pairs.score * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
-    scores = defaultdict(list)
-    for key, score in zip(pairs.keys, pairs.score.tolist(), strict=True):
-        scores[key].append(score)
-    repeated = [found for found in scores.values() if len(found) > 1]
-    p50, p90, p99 = (float(np.quantile(words, percent / 100)) for percent in (50, 90, 99))
+def _overlaps(splits: Mapping[str, InParts], facts: Mapping[str, Facts]) -> dict[str, Overlap]:
+    train, validation, test = (splits[split] for split in ("train", "validation", "test"))
+    both = {*_sentences(validation), *_sentences(test)}
+    near = {
+        "train": nearly_known(both, _sentences(train)),
+        "validation": nearly_known(set(_sentences(test)), _sentences(validation)),
+    }
+    return {
+        f"{one}_in_{other}": _overlap(splits[one], facts[one], facts[other], near[other])
+        for one, other in (("validation", "train"), ("test", "train"), ("test", "validation"))
+    }
+
+
+def _sentences(pairs: InParts) -> Iterator[str]:
+    """The distinct sentences of each part."""
+    return chain.from_iterable(part.sentences for part in pairs.parts())
+
+
+def _overlap(pairs: InParts, own: Facts, other: Facts, near: set[str]) -> Overlap:
+    """`near`: the sentences that have nearly the words of one of `other`."""
+    same = own.with_sentence_of(other)
+    sides = (
+        pair for part in pairs.parts() for pair in zip(part.sentence1, part.sentence2, strict=True)
+    )
+    return Overlap(
+        same_pair=int(own.with_pair_of(other).sum()),
+        same_sentence=int(same.sum()),
+        near_sentence=sum(
+            not seen and (one in near or two in near)
+            for (one, two), seen in zip(sides, same.tolist(), strict=True)
+        ),
+    )
+
+
+def _describe(facts: Facts, bad_rows: Sequence[BadRow]) -> SplitDescription:
+    bins = np.minimum((facts.score * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
+    repeated = repeated_scores(facts)
+    p50, p90, p99 = (float(np.quantile(facts.words, percent / 100)) for percent in (50, 90, 99))
     return SplitDescription(
-        rows=len(pairs),
-        mean_score=float(pairs.score.mean()),
+        rows=len(facts.score),
+        mean_score=float(facts.score.mean()),
         score_histogram=np.bincount(bins, minlength=HISTOGRAM_BINS).tolist(),
         words_p50=p50,
         words_p90=p90,
         words_p99=p99,
-        words_max=int(words.max()),
-        duplicate_pairs=len(pairs) - len(scores),
+        words_max=int(facts.words.max()),
+        duplicate_pairs=sum(map(len, repeated)) - len(repeated),
         duplicate_groups=len(repeated),
-        contradicting_groups=sum(len(set(found)) > 1 for found in repeated),
+        contradicting_groups=sum(bool(np.ptp(found) > 0) for found in repeated),
         bad_rows=len(bad_rows),
         first_bad_rows=list(bad_rows[:LISTED_BAD_ROWS]),
     )

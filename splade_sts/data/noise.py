@@ -1,14 +1,15 @@
 """What correlation the gold scores allow, as far as pairs with several of them tell."""
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from splade_sts import layout
-from splade_sts.data.pairs import MINIMUM_PAIRS, Pairs
+from splade_sts.data.facts import Facts, repeated_scores
+from splade_sts.data.pairs import MINIMUM_PAIRS
 
 # Quantile of the normal distribution for intervals of 95 %.
 Z = 1.96
@@ -58,7 +59,7 @@ class LabelNoise:
     disagreeing: Noise | None
 
 
-def label_noise(splits: Mapping[str, Pairs]) -> LabelNoise:
+def label_noise(splits: Mapping[str, Facts]) -> LabelNoise:
     """Compare the gold scores of the same pair (`Pairs.keys`) in any split.
 
     With noise of the variance s² in scores of the variance v, the correlation of the true scores
@@ -66,28 +67,24 @@ def label_noise(splits: Mapping[str, Pairs]) -> LabelNoise:
     of Association between Two Things"; Lord & Novick 1968, "Statistical Theories of Mental Test
     Scores", chapter 3). This takes the noise to be the same for every pair, and independent.
     """
-    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for pairs in splits.values():
-        for key, score in zip(pairs.keys, pairs.score.tolist(), strict=True):
-            scores[key].append(score)
-    repeated = [found for found in scores.values() if len(found) > 1]
+    repeated = repeated_scores(*splits.values())
     variances = {
-        str(split): float(np.var(splits[split].score, ddof=1))
+        str(split): float(np.var(score, ddof=1))
         for split in layout.HELD_OUT
-        if len(splits[split]) > 1 and np.ptp(splits[split].score) > 0
+        if len(score := splits[split].score) > 1 and np.ptp(score) > 0
     }
-    disagreeing = [found for found in repeated if len(set(found)) > 1]
+    disagreeing = [found for found in repeated if np.ptp(found) > 0]
     return LabelNoise(_noise(repeated, variances), _noise(disagreeing, variances))
 
 
-def _noise(groups: list[list[float]], variances: Mapping[str, float]) -> Noise | None:
+def _noise(groups: list[NDArray[np.float64]], variances: Mapping[str, float]) -> Noise | None:
     """The interval is that of a ratio of sums over groups (Cochran 1977, "Sampling Techniques",
     chapter 6), symmetric in the logarithm.
     """
     if not groups:
         return None
     # from the first score of each, so that equal scores give zero and no rounding
-    apart = [np.array(found) - found[0] for found in groups]
+    apart = [found - found[0] for found in groups]
     squares = np.array([np.sum((values - values.mean()) ** 2) for values in apart])
     freedom = np.array([len(found) - 1 for found in groups])
     variance, count = float(squares.sum() / freedom.sum()), len(groups)

@@ -4,7 +4,7 @@ import math
 import numbers
 import reprlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -66,15 +66,64 @@ def normalize_split(
             row is bad, and `on_bad_row` is `stop`; or so many are that fewer than `MINIMUM_PAIRS`
             pairs are left. Counts all bad rows and shows the first ten.
     """
+    bad_rows: list[BadRow] = []
+    (pairs,) = normalize_parts([raw], where, columns, score_range, on_bad_row, key, bad_rows)
+    return NormalizedSplit(pairs, bad_rows)
+
+
+def normalize_parts(
+    raw: Iterable[pd.DataFrame],
+    where: str,
+    columns: ColumnsParams,
+    score_range: tuple[float, float],
+    on_bad_row: OnBadRow,
+    key: str,
+    bad_rows: list[BadRow],
+) -> Iterator[Pairs]:
+    """`normalize_split` of a table that comes in parts: the pairs of each, which may be none.
+
+    Args:
+        raw: the parts, alike but for their rows.
+        bad_rows: those that were left out are added here.
+
+    Raises:
+        UserError: as `normalize_split`; for bad rows, once all parts are through.
+    """
+    total = 0
+    for part in raw:
+        positions = part.index if part.index.name else range(total + 1, total + len(part) + 1)
+        total += len(part)
+        yield _normalize(part, where, columns, score_range, key, positions, bad_rows)
+    left = total - len(bad_rows)
+    if bad_rows and (on_bad_row == "stop" or left < MINIMUM_PAIRS):
+        advice = (
+            "Mend them, or leave them out with data.on_bad_row=drop"
+            if on_bad_row == "stop"
+            else f"data.on_bad_row is drop, which leaves {left} pairs; a split needs at least "
+            f"{MINIMUM_PAIRS}"
+        )
+        raise UserError(
+            f"{where}: {len(bad_rows)} of {total} rows are bad:\n  {listing(bad_rows)}\n{advice}"
+        )
+
+
+def _normalize(
+    raw: pd.DataFrame,
+    where: str,
+    columns: ColumnsParams,
+    score_range: tuple[float, float],
+    key: str,
+    positions: Iterable[int],
+    bad_rows: list[BadRow],
+) -> Pairs:
+    """The pairs of the rows that stand at `positions`; the bad ones are added to `bad_rows`."""
     low, high = score_range
     picked = {
         field: raw.iloc[:, place].tolist()
         for field, place in _places(raw, where, columns, key).items()
     }
     kept: dict[str, list[Any]] = {field: [] for field in picked}
-    bad_rows: list[BadRow] = []
     unit = raw.index.name or "row"
-    positions = raw.index if raw.index.name else range(1, len(raw) + 1)
     for position, row in zip(positions, zip(*picked.values(), strict=True), strict=True):
         values: dict[str, str | float] = {}
         found: list[str] = []
@@ -97,20 +146,8 @@ def normalize_split(
         else:
             for field, value in values.items():
                 kept[field].append(value)
-    left = len(raw) - len(bad_rows)
-    if bad_rows and (on_bad_row == "stop" or left < MINIMUM_PAIRS):
-        advice = (
-            "Mend them, or leave them out with data.on_bad_row=drop"
-            if on_bad_row == "stop"
-            else f"data.on_bad_row is drop, which leaves {left} pairs; a split needs at least "
-            f"{MINIMUM_PAIRS}"
-        )
-        raise UserError(
-            f"{where}: {len(bad_rows)} of {len(raw)} rows are bad:\n  {listing(bad_rows)}\n{advice}"
-        )
     score = np.array(kept["score"], dtype=np.float64)
-    pairs = Pairs(kept["sentence1"], kept["sentence2"], score, kept.get("genre"))
-    return NormalizedSplit(pairs, bad_rows)
+    return Pairs(kept["sentence1"], kept["sentence2"], score, kept.get("genre"))
 
 
 def listing(bad_rows: Sequence[BadRow]) -> str:

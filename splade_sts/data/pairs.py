@@ -2,10 +2,12 @@
 
 import os
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,16 @@ RAREST = 1e-6
 # Unicode categories of controls and format characters: zero-width spaces and joiners, soft hyphens,
 # byte order marks, direction marks.
 UNSEEN_CHARACTERS = ("Cc", "Cf")
+
+
+class InParts(Protocol):
+    """Pairs that can be gone through: those of a file, or those in memory (`Pairs`)."""
+
+    def __len__(self) -> int: ...
+
+    def parts(self) -> Iterator["Pairs"]:
+        """All pairs in their order, some at a time."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +62,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.sentence1)
+
+    def parts(self) -> Iterator["Pairs"]:
+        """All of them at once, see `InParts`."""
+        yield self
 
     @property
     def sentences(self) -> list[str]:
@@ -133,14 +149,28 @@ class Pairs:
             self.genre,
         )
 
-    def with_sentence_of(self, *others: "Pairs") -> NDArray[np.bool_]:
+    def with_sentence_of(self, *others: InParts) -> NDArray[np.bool_]:
         """Whether a sentence of a pair occurs in one of `others`, in any pair, on either side: bool
-        (pairs,).
+        (pairs,). Of `others` a part is held at a time.
         """
-        known = {key for other in others for side in other.sentence_keys for key in side}
+        first, second = self.sentence_keys
+        own = {*first, *second}
+        known: set[str] = set()
+        for part in (part for other in others for part in other.parts()):
+            for side in part.sentence_keys:
+                known |= own.intersection(side)
         return np.array(
-            [a in known or b in known for a, b in zip(*self.sentence_keys, strict=True)], dtype=bool
+            [a in known or b in known for a, b in zip(first, second, strict=True)], dtype=bool
         )
+
+    def same_as_one_of(self, other: InParts) -> NDArray[np.bool_]:
+        """Whether a pair (`keys`) stands in `other`: bool (pairs,)."""
+        keys = self.keys
+        own = set(keys)
+        known: set[tuple[str, str]] = set()
+        for part in other.parts():
+            known |= own.intersection(part.keys)
+        return np.array([key in known for key in keys], dtype=bool)
 
 
 Splits = dict[str, Pairs]
@@ -191,14 +221,24 @@ def leaks(splits: Splits, sentences: bool) -> NDArray[np.bool_]:
     return np.array([key in known for key in train.keys], dtype=bool)
 
 
-def drop_leaks(splits: Splits, sentences: bool) -> Splits:
-    """The splits, train without its `leaks`.
+def drop_leaks(parts: Iterable[Pairs], held_out: Splits, sentences: bool) -> Iterator[Pairs]:
+    """The pairs of train without its `leaks`, part by part.
+
+    Args:
+        parts: train.
+        held_out: the pairs of validation and test.
+        sentences: see `leaks`.
 
     Raises:
-        UserError: no pair of train would be left.
+        UserError: no pair of train is left.
     """
-    dropped = leaks(splits, sentences)
-    if dropped.all():
+    left = 0
+    for part in parts:
+        kept = ~leaks({**held_out, "train": part}, sentences)
+        left += int(kept.sum())
+        if kept.any():
+            yield part.select(kept)
+    if not left:
         found = (
             "drop_sentences_from_train, but every pair of train has a sentence that also occurs"
             if sentences
@@ -207,7 +247,6 @@ def drop_leaks(splits: Splits, sentences: bool) -> Splits:
         raise UserError(
             f"data.on_leak is {found} in validation or test; set it to keep, or take other splits"
         )
-    return {**splits, "train": splits["train"].select(~dropped)}
 
 
 def sentence_key(text: str) -> str:
@@ -226,7 +265,7 @@ def sentence_key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
-def unseen(pairs: Pairs, train: Pairs) -> NDArray[np.bool_]:
+def unseen(pairs: Pairs, train: InParts) -> NDArray[np.bool_]:
     """Whether neither sentence of a pair occurs in `train` (in any pair, on either side): bool
     (pairs,).
     """

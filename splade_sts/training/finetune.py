@@ -1,12 +1,15 @@
 """Fine-tuning a SPLADE model with sentence-transformers' trainer."""
 
+import tempfile
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Value
+from datasets.arrow_writer import ArrowWriter
 from sentence_transformers import SparseEncoder, SparseEncoderTrainingArguments
 from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import (
     SpladeRegularizerWeightSchedulerCallback,
@@ -19,8 +22,9 @@ from sentence_transformers.sparse_encoder.losses import (
 )
 from transformers import PrinterCallback
 
-from splade_sts.data.pairs import Pairs
-from splade_sts.errors import UserError
+from splade_sts.data.pairs import InParts, Pairs
+from splade_sts.data.stored import DistinctSentences
+from splade_sts.errors import UserError, disk_problem
 from splade_sts.evaluation.health import Health, check_collapse
 from splade_sts.evaluation.results import Metrics
 from splade_sts.model.head.swap import fused
@@ -97,7 +101,7 @@ def ignore(point: Point) -> None:
 
 def finetune(
     model: SparseEncoder,
-    train: Pairs,
+    train: InParts,
     validation: Pairs,
     params: TrainParams,
     checkpoints: Path,
@@ -117,7 +121,8 @@ def finetune(
 
     Args:
         model: the SPLADE model to train; changed in place.
-        train: pairs to train on.
+        train: pairs to train on; not held in memory, but in a file in `checkpoints` without a name
+            that takes about the room of their text.
         validation: pairs to choose the best model by.
         params: the train section of params.yaml.
         checkpoints: the folder where checkpoints of this very training lie and are kept; the last
@@ -141,7 +146,9 @@ def finetune(
         )
     precision = resolve_precision(params.precision)
     base = first_says(
-        lambda: preflight(model, train.sentences, params.eval_batch_size, min_sparsity_ratio)
+        lambda: preflight(
+            model, DistinctSentences(train), params.eval_batch_size, min_sparsity_ratio
+        )
     )
     print(f"models/base: {base}", flush=True)
     with own_settings(), closing(ProgressBar()) as bar:
@@ -233,7 +240,7 @@ def build_arguments(
 
 def build_trainer(
     model: SparseEncoder,
-    train: Pairs,
+    train: InParts,
     validation: Pairs,
     params: TrainParams,
     arguments: SparseEncoderTrainingArguments,
@@ -249,7 +256,7 @@ def build_trainer(
         model=model,
         args=arguments,
         loss=loss,
-        train_dataset=build_dataset(train),
+        train_dataset=build_dataset(train, Path(str(arguments.output_dir))),
         evaluator=Validation(validation, params.eval_batch_size, params.target_active_dims),
         callbacks=[build_schedule(loss, validation, params), StepCallback(), bar],
         watchers=[bar.show, on_point],
@@ -259,11 +266,31 @@ def build_trainer(
     return trainer
 
 
-def build_dataset(pairs: Pairs) -> Dataset:
-    """The columns that the losses read, in the order in which they read them."""
-    return Dataset.from_dict(
-        {"sentence1": pairs.sentence1, "sentence2": pairs.sentence2, "score": pairs.score}
+def build_dataset(pairs: InParts, folder: Path) -> Dataset:
+    """The columns that the losses read, in the order in which they read them.
+
+    They lie in a file in `folder`, which is mapped into memory. It has no name any more once this
+    returns: its room is free again when the process ends, however it does.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    features = Features(
+        {"sentence1": Value("string"), "sentence2": Value("string"), "score": Value("float64")}
     )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".train-") as file:
+            with ArrowWriter(features=features, path=file.name) as writer:
+                for part in pairs.parts():
+                    table = part.table()[list(features)]
+                    writer.write_table(pa.Table.from_pandas(table, preserve_index=False))
+                writer.finalize()
+            return Dataset.from_file(file.name)
+    except OSError as error:
+        if not (problem := disk_problem(error)):
+            raise
+        raise UserError(f"the pairs of train cannot be written to {folder}: {problem}") from error
 
 
 def run(trainer: RecordingTrainer, checkpoint: Path | None) -> None:

@@ -1,7 +1,5 @@
 """What keeps the memory of training bounded, and cheap to get."""
 
-import ctypes
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +8,8 @@ from sentence_transformers import SparseEncoder
 from torch import nn
 from transformers import PreTrainedModel
 
+from splade_sts.process import keep_freed_memory
+
 # Tokens, padding included, up to which a forward pass keeps all it computes for the backward pass:
 # about 0.7 GB at bert-base size.
 KEPT_TOKENS = 2048
@@ -17,28 +17,6 @@ KEPT_TOKENS = 2048
 # it takes to get it again.
 GIVEN_BACK_TOKENS = 4096
 GIVEN_BACK_WEIGHTS = 256 << 20
-# Constants of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-
-
-def keep_freed_memory(keep: bool) -> None:
-    """Let this process keep the memory that it frees, or give it back.
-
-    Nothing is done where the C library is not glibc. By default glibc hands blocks above 32 MB back
-    to the system at once. The gradients of a vocabulary matrix are such blocks: every step would
-    have the system clear them page by page (mallopt(3)). But what is kept is scattered and not all
-    of it can be used again: without `keep`, blocks from 8 MiB on and what had been kept before
-    (malloc_trim(3)) go back.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    blocks, top = (1 << 30, -1) if keep else (8 << 20, 8 << 20)
-    for name, value in ((M_MMAP_THRESHOLD, blocks), (M_TRIM_THRESHOLD, top)):
-        if not libc.mallopt(name, value):
-            raise OSError(f"glibc refused mallopt({name}, {value})")
-    if not keep:
-        libc.malloc_trim(0)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import random
 
 from sentence_transformers import SparseEncoder
 
+from splade_sts.data.stored import DistinctSentences
 from splade_sts.evaluation.encoded import encode
 from splade_sts.evaluation.health import Health, check_explosion, check_health, health_of
 from splade_sts.model.head.swap import fused
@@ -19,13 +20,13 @@ SPARSE_BASE = (
 
 
 def preflight(
-    model: SparseEncoder, sentences: list[str], batch_size: int, min_sparsity_ratio: float
+    model: SparseEncoder, sentences: DistinctSentences, batch_size: int, min_sparsity_ratio: float
 ) -> Health:
     """Check the base model on a sample of the training sentences, the same for every training.
 
     Args:
         model: the base model; left as it is.
-        sentences: the distinct sentences of train, at least one.
+        sentences: those of train, at least one.
         batch_size: sentences encoded at once.
         min_sparsity_ratio: below it the model counts as exploded.
 
@@ -35,9 +36,10 @@ def preflight(
     Raises:
         UserError: the model has collapsed or exploded.
     """
-    sample = random.Random(SEED).sample(sentences, min(SENTENCES, len(sentences)))
+    count = len(sentences)
+    sample = random.Random(SEED).sample(range(count), min(SENTENCES, count))
     with fused(model):
-        health = health_of(encode(model, sample, batch_size))
+        health = health_of(encode(model, sentences.at(sample), batch_size))
     check_health(health, WHERE, OTHER_BASE)
     check_explosion(health, WHERE, min_sparsity_ratio, SPARSE_BASE)
     return health

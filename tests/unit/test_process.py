@@ -1,6 +1,7 @@
 """How commands and stages end, and what they make sure of before."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from splade_sts import layout
 from splade_sts.errors import UserError
 from splade_sts.locks import locked
-from splade_sts.process import check_versions, run_command, run_stage
+from splade_sts.process import check_versions, in_threads, run_command, run_stage, threads
 from tests.support.commands import ROOT, run
 
 SECRET = "hf_" + "Secret" * 6  # in two parts, so that this file does not hold it
@@ -160,3 +161,29 @@ def test_a_terminal_without_unicode(settings):
     assert done.stdout == "caf\\xe9 \\u2026\n"
     assert done.stderr == "error: na\\xefve\n"
     assert done.returncode == 1
+
+
+def test_in_threads(monkeypatch):
+    """In order, few are taken ahead, and a problem comes out where it is looked at."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    taken, most = [], []
+
+    def given():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    def work(number):
+        if number == 15:
+            raise KeyError(number)
+        return number * number
+
+    found = in_threads(work, given())
+    for number in range(15):
+        assert next(found) == number * number
+        most.append(len(taken) - number)
+    assert max(most) <= 6
+    with pytest.raises(KeyError, match="15"):
+        next(found)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads() == len(os.sched_getaffinity(0))

@@ -3,14 +3,14 @@
 import pytest
 
 from splade_sts import layout
-from splade_sts.data.calibration import calibration_sentences, read_sentences, write_sentences
+from splade_sts.data.calibration import calibrated_on, read_sentences, write_sentences
 
 
 @pytest.mark.parametrize(("distinct", "step"), [(2048, 1), (2049, 2), (5000, 3)])
 def test_at_most_2048_at_equal_steps(distinct, step):
     """In their order."""
-    texts = [f"{number}" for number in range(distinct)]
-    assert calibration_sentences(texts) == texts[::step]
+    numbers = [*range(distinct)]
+    assert [*calibrated_on(distinct)] == numbers[::step]
 
 
 def test_file(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from splade_sts import layout
 from splade_sts.data.pairs import Pairs, check_gold, drop_leaks, sentence_key, unseen
 from splade_sts.errors import UserError
 
@@ -60,33 +61,38 @@ def test_same_pairs():
     assert not pairs.same_as(Pairs(pairs.sentence2, pairs.sentence1, pairs.score))
 
 
+def without_leaks(train: Pairs, sentences: bool) -> Pairs:
+    """In one part, and the same in parts of a pair each."""
+    held_out = {split: SPLITS[split] for split in layout.HELD_OUT}
+    (kept,) = drop_leaks([train], held_out, sentences)
+    each = (train.select(np.arange(len(train)) == row) for row in range(len(train)))
+    parts = [*drop_leaks(each, held_out, sentences)]
+    assert [part.sentence1[0] for part in parts] == kept.sentence1
+    return kept
+
+
 def test_drop_leaks():
-    """Only train loses pairs, in either order of the sentences."""
-    kept = drop_leaks(SPLITS, sentences=False)
-    assert (kept["train"].sentence1, kept["train"].sentence2) == (["a", "b", "a"], ["b", "a", "b"])
-    assert kept["train"].score.tolist() == [0.0, 0.25, 0.75]
-    assert kept["validation"] is SPLITS["validation"]
-    assert kept["test"] is SPLITS["test"]
+    """In either order of the sentences."""
+    kept = without_leaks(SPLITS["train"], sentences=False)
+    assert (kept.sentence1, kept.sentence2) == (["a", "b", "a"], ["b", "a", "b"])
+    assert kept.score.tolist() == [0.0, 0.25, 0.75]
     with pytest.raises(UserError, match="every pair of train"):
-        drop_leaks({**SPLITS, "train": made(("c", "d"))}, sentences=False)
+        without_leaks(made(("c", "d")), sentences=False)
 
 
 def test_drop_sentences():
     """Every pair of train goes that has a sentence of a held-out split, on either side."""
     train = made(("a", "b"), ("u", "H\u200b"), ("C ", "v"), ("w", "z"), ("x", "y"))
-    kept = drop_leaks({**SPLITS, "train": train}, sentences=True)
-    assert (kept["train"].sentence1, kept["train"].sentence2) == (["w"], ["z"])
-    assert kept["train"].score.tolist() == [0.75]
-    assert kept["test"] is SPLITS["test"]
+    kept = without_leaks(train, sentences=True)
+    assert (kept.sentence1, kept.sentence2) == (["w"], ["z"])
+    assert kept.score.tolist() == [0.75]
     with pytest.raises(UserError, match="drop_sentences_from_train, but every pair of train has"):
-        drop_leaks({**SPLITS, "train": made(("c", "u"), ("u", "a"))}, sentences=True)
+        without_leaks(made(("c", "u"), ("u", "a")), sentences=True)
 
 
 def test_drop_leaks_of_another_spelling():
-    """A pair is the same where its sentences are: (`A  cat.`, `B`) and (`b`, `a cat.`)."""
-    held_out = made(("b", "a cat."))
-    splits = {"train": made(("A  cat.", "B"), ("c", "d")), "validation": held_out, "test": held_out}
-    assert drop_leaks(splits, sentences=False)["train"].sentence1 == ["c"]
+    """A pair is the same where its sentences are: (`C  `, `D`) and (`d`, `c`)."""
+    assert without_leaks(made(("C  ", "D"), ("c", "e")), sentences=False).sentence2 == ["e"]
 
 
 def test_unseen():

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from splade_sts.data.stored import DistinctSentences
 from splade_sts.errors import UserError
 from splade_sts.evaluation.encoded import encode
 from splade_sts.evaluation.health import Health, health_of
@@ -57,7 +58,7 @@ def test_a_base_model_that_leaves_sentences_without_terms(tiny_splade, pairs, mo
     """Although the mean of its active dims is high enough."""
     monkeypatch.setattr(module, "encode", partly_empty)
     with pytest.raises(UserError, match=r"^models/base: .*: 32 of 85 sentences have no active"):
-        preflight(load_encoder(tiny_splade), pairs.sentences, 32, 0.0)
+        preflight(load_encoder(tiny_splade), DistinctSentences(pairs), 32, 0.0)
 
 
 def partly_empty(*arguments):
@@ -72,7 +73,7 @@ def test_an_exploded_base_model_is_refused(tiny_splade, pairs):
     """Below evaluate.min_sparsity_ratio, which evaluation would refuse too."""
     model = load_encoder(tiny_splade)
     with pytest.raises(UserError, match=r"^models/base: .*exploded.*base_model.target_active_dims"):
-        preflight(model, pairs.sentences, 32, 0.95)
+        preflight(model, DistinctSentences(pairs), 32, 0.95)
 
 
 def test_a_healthy_base_model(tiny_splade, pairs, tmp_path, capsys):
@@ -90,9 +91,9 @@ def test_the_sample_is_always_the_same(tiny_splade, pairs, monkeypatch):
     monkeypatch.setattr(module, "SENTENCES", 20)
     model = load_encoder(tiny_splade)
     before = random.getstate(), torch.random.get_rng_state()
-    first = preflight(model, pairs.sentences, 32, 0.0)
+    first = preflight(model, DistinctSentences(pairs), 32, 0.0)
     random.seed(7)
-    assert preflight(model, pairs.sentences, 32, 0.0) == first
+    assert preflight(model, DistinctSentences(pairs), 32, 0.0) == first
     random.setstate(before[0])
     assert torch.equal(torch.random.get_rng_state(), before[1])
     assert isinstance(first, Health)

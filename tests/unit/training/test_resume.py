@@ -93,7 +93,8 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize("left", [0, 150_000, 300_000])
 def test_a_full_disk_in_training(tiny_splade, pairs, disk, calm_epoch, left):
-    """At a checkpoint, in whichever of its files: one message, and the one before stays.
+    """In the copy of the pairs, or at a checkpoint, in whichever of its files: one message, and the
+    checkpoint before stays.
 
     With space again, the training gives what an undisturbed one gives.
     """
@@ -106,7 +107,8 @@ def test_a_full_disk_in_training(tiny_splade, pairs, disk, calm_epoch, left):
     size = sum(path.stat().st_size for path in before[0].rglob("*"))
     assert left < size, "the next checkpoint would fit"
     disk.fill(left)
-    message = "checkpoint of step 4 cannot be written.*free some space"
+    where = "checkpoint of step 4" if left else "pairs of train"
+    message = f"{where} cannot be written.*free some space"
     with pytest.raises(UserError, match=message):
         finetune(load_encoder(tiny_splade), pairs, pairs, settings, folder)
     assert checkpoints.complete(folder) == before

@@ -3,6 +3,7 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from splade_sts.training.processes import Processes
 from splade_sts.training.sampler import LengthGroupedBatchSampler, PartBatchSampler
@@ -23,6 +24,19 @@ def test_length_grouped_batches(lengths, batch_size, seed):
     assert sorted(map(len, found), reverse=True)[:-1] == [batch_size] * (len(found) - 1)
     assert found == batches()
     assert all(len(batch) == batch_size for batch in batches(drop_last=True))
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 1000)
+)
+def test_the_order_is_that_of_transformers(lengths, batch_size, seed):
+    """Row for row, without a list of Python numbers."""
+    one, other = (torch.Generator().manual_seed(seed) for _ in range(2))
+    expected = get_length_grouped_indices(lengths, batch_size, generator=one)
+    sampler = LengthGroupedBatchSampler(lengths, batch_size, False, other)
+    batches = [expected[at : at + batch_size] for at in range(0, len(lengths), batch_size)]
+    order = torch.randperm(len(batches), generator=one).tolist()
+    assert [*sampler.batches()] == [batches[number] for number in order]
 
 
 @given(st.integers(1, 100), st.integers(1, 20), st.integers(1, 6), st.integers(0, 3))
