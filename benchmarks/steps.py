@@ -1,9 +1,11 @@
-"""The training step: padding; and at bert-base size its share of the GEMM peak, and peak memory
-against stock.
+"""The training step: padding; its share of the GEMM peak with the project's base model and at
+bert-base size; and at that size peak memory against stock.
 
-    python -m benchmarks.steps [--workspace DIR] [--count 48] [--results FOLDER] [--padding]
+    python -m benchmarks.steps [--workspace DIR] [--count 48] [--results FOLDER]
+                               [--only padding | base | bert-base]
 
-`--padding` gives the first of these alone, in seconds, whatever else the machine does.
+`--only padding` takes seconds, whatever else the machine does; `base` and `bert-base` are the share
+of the peak of these models.
 `--workspace` is a project in which `dvc repro` has run. Stock is the library's trainer. Operations
 are counted by PyTorch's FlopCounterMode in a run of its own, so that counting does not slow what is
 timed. The first steps are not timed: the process takes its memory in them.
@@ -31,6 +33,7 @@ from benchmarks.training import ours, stock
 from splade_sts import layout
 
 WARM_UP = 24
+MODELS = ("base", "bert-base")
 
 
 def steps(workspace: Path, model: Path, count: int, counted: bool) -> dict[str, Any]:
@@ -98,37 +101,59 @@ def padding(workspace: Path) -> dict[str, Any]:
     return {name: int(tokens.sum()) / count for name, count in computed.items()}
 
 
+def share_of_peak(workspace: Path, folder: Path, name: str, count: int) -> dict[str, float]:
+    """What a step computes and how long it takes, against square matrix products in the same run.
+
+    Args:
+        workspace: a project in which `dvc repro` has run.
+        folder: for a model that is made.
+        name: one of MODELS.
+        count: steps that are timed.
+    """
+    model = workspace / layout.model("base")
+    if name == "bert-base":
+        model = bert_base_sized(workspace, folder)
+    where = {"workspace": workspace, "model": model}
+    peaks = [in_process(gemm_peak, precision="bf16")["flops"]]
+    timed = in_process(steps, count=count, counted=False, **where)
+    peaks.append(in_process(gemm_peak, precision="bf16")["flops"])
+    counted = in_process(steps, count=count, counted=True, **where)
+    rate, peak = counted["total"] / timed["total"], max(peaks)
+    return {
+        "seconds per step": timed["total"] / timed["steps"],
+        "TFLOP per step": counted["total"] / counted["steps"] / 1e12,
+        "GFLOP/s": rate / 1e9,
+        "peak GFLOP/s": peak / 1e9,
+        "share of the peak": rate / peak,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, default=ROOT)
     parser.add_argument("--count", type=int, default=48, help="steps timed (48)")
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
-    parser.add_argument("--padding", action="store_true", help="padding alone")
+    parser.add_argument("--only", choices=["padding", *MODELS])
     arguments = parser.parse_args()
     workspace = arguments.workspace.resolve()
-    shares = padding(workspace)
-    filled = [
-        {"batches of 16": name, "share of real tokens": share} for name, share in shares.items()
-    ]
-    report("padding", filled, arguments.results)
-    if arguments.padding:
+    if arguments.only in (None, "padding"):
+        shares = padding(workspace)
+        filled = [
+            {"batches of 16": name, "share of real tokens": share} for name, share in shares.items()
+        ]
+        report("padding", filled, arguments.results)
+    if arguments.only == "padding":
         return
     with tempfile.TemporaryDirectory() as folder:
-        model = bert_base_sized(workspace, Path(folder))
-        where = {"workspace": workspace, "model": model}
-        peaks = [in_process(gemm_peak, precision="bf16")["flops"]]
-        timed = in_process(steps, count=arguments.count, counted=False, **where)
-        peaks.append(in_process(gemm_peak, precision="bf16")["flops"])
-        counted = in_process(steps, count=arguments.count, counted=True, **where)
-        rate, peak = counted["total"] / timed["total"], max(peaks)
-        row = {
-            "seconds per step": timed["total"] / timed["steps"],
-            "TFLOP per step": counted["total"] / counted["steps"] / 1e12,
-            "GFLOP/s": rate / 1e9,
-            "peak GFLOP/s": peak / 1e9,
-            "share of the peak": rate / peak,
-        }
-        report("step", [row], arguments.results)
+        chosen = [arguments.only] if arguments.only else MODELS
+        shown = [
+            {"model": name, **share_of_peak(workspace, Path(folder), name, arguments.count)}
+            for name in chosen
+        ]
+        report("step" if len(chosen) > 1 else f"step-{arguments.only}", shown, arguments.results)
+        if arguments.only:
+            return
+        where = {"workspace": workspace, "model": bert_base_sized(workspace, Path(folder))}
         rows = []
         for name, job, batch_size in (
             ("stock, batch 64", stock, 64),
