@@ -72,6 +72,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     for name in (
         "experiment",
+        "export",
         "pareto",
         "register",
         "runs",
