@@ -28,6 +28,9 @@ def measured(encode: Callable[[list[str]], Any], workspace: Path, **which: Any) 
     """Seconds, active dims and cosines of an encoding; `encode` gives `EncodedSentences`."""
     from sentence_transformers.util import pairwise_cos_sim
 
+    from splade_sts.model.encoder import quiet
+
+    quiet()
     pairs = read_pairs(workspace, **which)
     encode(pairs.sentences[:32])
     started = time.perf_counter()

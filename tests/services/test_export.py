@@ -1,4 +1,4 @@
-"""The tiny model, exported by the real packages: its vectors, and the code beside it runs."""
+"""Exports of the tiny model by the real packages: its vectors, and code beside them that runs."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ def test_a_float_export(name, tiny_splade, data, tmp_path):
     output = tmp_path / "export"
     found = export(wanted, output, BOOTSTRAP)
     assert found.largest_weight < 1e-4 > found.largest_in_batch
-    assert found.longest_tokens == 64
+    assert found.longest_tokens == 32
     record = json.loads((output / "export.json").read_text())
     assert record["check"]["spearman"] == found.spearman
     assert str(tmp_path) not in json.dumps(record)
@@ -60,7 +60,7 @@ def test_an_int8_export(name, tiny_splade, data, tmp_path):
     not depend on its batch.
     """
     output = tmp_path / "export"
-    with pytest.raises(UserError, match=r"differs too much .*or allow more with --max-loss"):
+    with pytest.raises(UserError, match="or allow more with --max-loss"):
         export(Export(tiny_splade, name, True, data, loss=1e-9), output, BOOTSTRAP)
     assert not output.exists()
     found = export(Export(tiny_splade, name, True, data, loss=0.5), output, BOOTSTRAP)

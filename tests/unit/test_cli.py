@@ -79,6 +79,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         "encode",
         "experiment",
         "explain",
+        "export",
         "pareto",
         "promote",
         "publish",

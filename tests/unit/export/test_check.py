@@ -59,7 +59,7 @@ def test_the_function_is_the_model(model, tokenizer, pairs, pooling, activation)
     model[1].pooling_strategy, model[1].activation_function = pooling, activation
     found = compare(by_torch(model), tokenizer, model, pairs, BOOTSTRAP)
     assert found.beyond(FLOAT) == []
-    assert found.longest_tokens == longest(model) == 64
+    assert found.longest_tokens == longest(model) == 32
     assert (found.pairs, found.sentences) == (48, len(pairs.sentences))
     assert found.spearman == pytest.approx(found.model_spearman, abs=1e-6)
     assert found.active_dims == found.model_active_dims > 1
@@ -90,7 +90,7 @@ def test_a_file_that_cuts_texts_is_found(model, tokenizer, pairs):
     run = by_torch(model)
 
     def cut(batch):
-        return run({name: values[:, :32] for name, values in batch.items()})
+        return run({name: values[:, :16] for name, values in batch.items()})
 
     found = compare(cut, tokenizer, model, pairs, BOOTSTRAP)
     assert found.largest_weight > FLOAT.weight
