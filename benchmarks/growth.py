@@ -204,7 +204,9 @@ def main() -> None:
         ),
     }
     rows = [row for kind in arguments.only for row in made[kind](arguments)]
-    report("growth", rows, arguments.results)
+    # a file of its own for some kinds alone: growth_data.json, growth_compare.json
+    some = tuple(arguments.only) != KINDS
+    report("_".join(["growth", *arguments.only]) if some else "growth", rows, arguments.results)
 
 
 def steps(given: argparse.Namespace) -> list[dict[str, Any]]:
