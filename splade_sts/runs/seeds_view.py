@@ -22,7 +22,7 @@ def as_json(found: SeedSummary | Settings) -> str:
 def summary_text(found: SeedSummary) -> str:
     """What comes out over seeds, how to read it, and every run by itself."""
     percent = names.percent(found.confidence)
-    headers = ["fine-tuned", "base", "dense\nencoder", "mean", "sd"]
+    headers = ["", "base", "dense\nencoder", "fine-tuned\nmean", "sd"]
     headers += [f"{percent}\nover seeds", f"{percent} over\nseeds and pairs"]
     headers.append(f"{percent} over\nseeds and clusters")
     rows = [_summary(name, one) for name, one in found.metrics.items()]
@@ -130,7 +130,8 @@ def settings_text(found: Settings) -> str:
             f"{second}: {', '.join(_runs(found.second))}",
             f"they differ in: {', '.join(differs) or NOTHING}",
         ]
-    headers = ["", first, second, "difference", f"{percent} interval", "over"]
+    headers = ["", *(name.replace(" ", "\n") for name in (first, second)), "difference"]
+    headers += [f"{percent} interval", "over"]
     headers.append(f"{percent} over\nseeds and clusters")
     rows = [_difference(name, one) for name, one in found.metrics.items()]
     said = []

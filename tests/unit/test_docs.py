@@ -227,8 +227,10 @@ def test_the_table_of_environment_variables_is_that_of_its_file() -> None:
 
 
 def test_the_licence_of_every_set_that_may_be_turned_on() -> None:
-    """By its name and id, in docs/licences.md."""
+    """By its name and id, in docs/licences.md, which is named where sets are turned on."""
     block = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for text in (block, (ROOT / "docs/data-and-models.md").read_text(encoding="utf-8")):
+        assert "licences.md" in text
     sets = re.findall(r"#   ([\w-]+): \{source: (mteb/[\w-]+),", block)
     assert len(sets) == 9
     text = (ROOT / "docs/licences.md").read_text(encoding="utf-8")

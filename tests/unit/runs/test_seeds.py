@@ -92,6 +92,7 @@ def test_summary(record: Record) -> None:
     assert "seed_2 (seed 2)" in text
     assert "90 %" in text
     assert "mean over 3 seeds" in text
+    assert text.splitlines()[0].split()[:4] == ["base", "dense", "fine-tuned", "sd"]
     assert "test Spearman " in text
     assert f"{found.low:.4f} to {found.high:.4f}" in text
     assert json.loads(as_json(summary))["metrics"]["test.spearman"]["values"]["seed_1"] == 0.79
@@ -281,6 +282,8 @@ def test_a_difference_with_clusters_drawn(record: Record) -> None:
     assert test.clustered_verdict == verdict(test.clustered.low, test.clustered.high, 0.2)
     other = replace(test, verdict="equivalent", clustered_verdict="not shown")
     metrics = {"test.spearman": other}
+    text = settings_text(replace(found, metrics={"validation.spearman": other, **metrics}))
+    assert max(map(len, text.splitlines())) <= 120
     text = " ".join(settings_text(replace(found, metrics=metrics)).split())
     assert "are equivalent within 0.2" in text
     assert "With clusters drawn, it is not shown that the fine-tuned model" in text
