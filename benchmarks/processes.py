@@ -63,7 +63,7 @@ def work(asked: Path, answer: Path) -> None:
     """The part of one of the processes."""
     from splade_sts.training.processes import joined
 
-    with joined("torchrun") as processes:
+    with joined("torchrun" if "RANK" in os.environ else "python") as processes:
         found = [JOBS[job["kind"]](job, asked.parent) for job in read_json(asked)["jobs"]]
         if processes.leads:
             write_json(answer, {"results": found})
