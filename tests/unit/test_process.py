@@ -187,3 +187,20 @@ def test_in_threads(monkeypatch):
         next(found)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert threads() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+    ],
+)
+def test_threads_of_a_stage_do_not_spin_for_long(given: dict[str, str], spins: str | None) -> None:
+    """Unless somebody says how they wait."""
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    code = "import os, stages; print(os.environ.get('GOMP_SPINCOUNT'))"
+    said = subprocess.check_output([sys.executable, "-c", code], env=kept | given, cwd=ROOT)
+    assert said.decode().strip() == str(spins)
