@@ -178,7 +178,8 @@ def encode_with(run: Run, tokenizer: Tokenizer, sentences: list[str]) -> Encoded
 def _cosine(encoded: EncodedSentences, pairs: Pairs) -> NDArray[np.float64]:
     """Cosines to `DIGITS`: pairs that tie, as those of the same sentence twice, still do."""
     found = pairwise_cos_sim(encoded.of(pairs.sentence1), encoded.of(pairs.sentence2))
-    return np.round(found.numpy().astype(np.float64), DIGITS)
+    rounded: NDArray[np.float64] = found.numpy().astype(np.float64).round(DIGITS)
+    return rounded
 
 
 def _active_dims(encoded: EncodedSentences, pairs: Pairs) -> float:
