@@ -2,9 +2,9 @@
 
 import os
 
-# OpenMP's threads spin while they wait, and keep the cores from whoever else computes: two trainings
-# at once take several times as long as one after the other. After 1,000 looks they sleep. That
-# changes no byte and costs nothing alone (benchmarks/sharing.py). libgomp reads it once, when
-# torch is loaded.
+# OpenMP's threads spin while they wait, and keep the cores from whoever else computes: two
+# trainings at once take twice as long as one after the other. After 1,000 looks they sleep. That
+# changes no byte and costs nothing alone (benchmarks/sharing.py). libgomp reads it once, when torch
+# is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

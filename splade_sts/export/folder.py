@@ -235,7 +235,11 @@ session = onnxruntime.InferenceSession("model.onnx")
 def run(batch):
     return session.run(None, batch)[0]
 """,
-    "openvino": """import openvino
+    "openvino": """import sys
+
+sys.modules["openvino_telemetry"] = None  # `import openvino` reports its use to Intel otherwise
+
+import openvino
 
 # Without the hint OpenVINO computes in bfloat16 where the processor can.
 model = openvino.Core().compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -31,7 +31,7 @@ CANNOT_CHANGE_AN_OUTPUT = {
     "splade_sts/files.py": "writes what it is given; refuses to leave anything half-written",
     "splade_sts/layout.py": "names paths; DVC misses an output that moved",
     "splade_sts/locks.py": "makes a process wait",
-    "splade_sts/process.py": "ends a process; refuses packages that are not as pinned; starts threads",
+    "splade_sts/process.py": "ends a process; refuses packages other than pinned; starts threads",
     "splade_sts/params.py": "reads the parameters, whose values are dependencies, or refuses them",
 }
 # The same for one stage alone.

@@ -1,5 +1,7 @@
 """What `export` refuses, with and without the packages that it needs, and what it leaves."""
 
+import sys
+
 import pytest
 
 from splade_sts import cli
@@ -121,6 +123,14 @@ def test_a_folder_of_something_else(export, installed, tmp_path):
     with pytest.raises(UserError, match=r"letter\.txt is a file"):
         export("--format", "onnx", "--output", "mine/letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_nobody_is_told(monkeypatch):
+    """The package that reports the use of OpenVINO and NNCF cannot be imported any more."""
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+    with formats.quietly():
+        assert sys.modules["openvino_telemetry"] is None
+    assert 'sys.modules["openvino_telemetry"] = None' in exporting.LOAD["openvino"]
 
 
 def test_what_a_format_cannot_hold(export, installed, monkeypatch, tmp_path):
