@@ -164,7 +164,12 @@ def test_ctrl_c(
     monkeypatch.setattr(Models, "load", loaded)
     command = ["splade_sts", "explain", "--model", str(tiny_splade), "--port", str(port)]
     monkeypatch.setattr(sys, "argv", command)
-    cli.main()
+    # a job in the background of a shell would ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert answered
     said = capsys.readouterr()
     assert said.out.strip() == f"open http://127.0.0.1:{port}/ (Ctrl-C ends it)"
