@@ -15,6 +15,7 @@ REMEDIES = {
     errno.EROFS: "make the folder writable",
     errno.EACCES: "make it accessible",
     errno.EPERM: "make it accessible",
+    errno.ENAMETOOLONG: "give a shorter name",
 }
 NO_MEMORY = (
     "(os error 12)",

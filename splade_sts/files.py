@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from splade_sts.errors import UserError, shown
+
 
 @contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
@@ -39,6 +41,23 @@ def replacing_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     with replacing(target) as temporary:
         temporary.mkdir()
         yield temporary
+
+
+def check_outside(target: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Check that what is made at `target` does not become a part of what it is made of.
+
+    Args:
+        target: where something is made.
+        folder: what it is made of.
+
+    Raises:
+        UserError: `target` is `folder`, or lies within it.
+    """
+    if Path(target).resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError(
+            f"--output: {shown(target)} lies in {shown(folder)}, of which it is made; name a "
+            "folder outside"
+        )
 
 
 def _remove(path: Path) -> None:

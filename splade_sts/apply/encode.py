@@ -13,6 +13,7 @@ from splade_sts.apply.formats import FORMATS, Vectors, Written, write_parquet
 from splade_sts.apply.rows import Row
 from splade_sts.apply.work import Maker, Progress
 from splade_sts.errors import UserError, shown
+from splade_sts.files import check_outside
 
 Weights = Literal["float32", "uint8"]
 WEIGHTS: tuple[Weights, ...] = ("float32", "uint8")
@@ -45,9 +46,10 @@ class Encoding:
         """Of the shards' files."""
         return FORMATS[self.format].ending
 
-    def check(self) -> None:
-        """Raise `UserError` where there is no model."""
+    def check(self, output: Path) -> None:
+        """Raise `UserError` where there is no model, or the output would be a part of it."""
         models.check_model(self.model)
+        check_outside(output, self.model)
 
     def identity(self) -> dict[str, Any]:
         """The model's files, and all that is said here."""

@@ -164,6 +164,8 @@ def unfinished(target: Path, shards: str, identity: Mapping[str, Any]) -> Iterat
     Raises:
         UserError: as `Unfinished`; another process works on it.
     """
+    if target.is_symlink():  # a rename would not follow it
+        raise UserError(f"--output: {shown(target)} is a link; name the folder that it leads to")
     folder = beside(target)
     try:
         (folder / STATE).mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ def survey(
             seen(1000)
     if not good:
         names = ", ".join(shown(path) for path in source.files)
-        raise UserError(f"{names}: no row to encode; {bad} rows were left out")
+        raise UserError(f"{names}: no row to encode{f'; all {bad:,} were left out' if bad else ''}")
     return Survey(good, bad, digests(source), before)
 
 

@@ -1,5 +1,6 @@
 """Scoring sentence pairs: what a model makes of them, and why."""
 
+import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -15,6 +16,7 @@ from splade_sts.apply.work import Maker, Progress
 from splade_sts.data.pairs import Pairs
 from splade_sts.errors import UserError
 from splade_sts.evaluation.results import Predictions
+from splade_sts.files import check_outside
 from splade_sts.text import paragraph, printed_json
 
 if TYPE_CHECKING:
@@ -167,10 +169,11 @@ class Scoring:
         """Of the shards' files."""
         return f".{self.format}"
 
-    def check(self) -> None:
-        """Raise `UserError` where a folder holds no model."""
+    def check(self, output: Path) -> None:
+        """Raise `UserError` where a folder holds no model, or the output would be a part of it."""
         for folder in self.models:
             models.check_model(folder)
+            check_outside(output, folder)
 
     def identity(self) -> dict[str, Any]:
         """The models' files, and all that is said here."""
@@ -212,7 +215,10 @@ class Scoring:
 
 def _write(table: pd.DataFrame, path: Path, ending: str) -> None:
     if ending == "csv":
-        table.drop(columns=["terms", "shares"]).to_csv(path, index=False, lineterminator="\n")
+        # quotes around every text: Python 3.11 puts none around one with a lone carriage return
+        table.drop(columns=["terms", "shares"]).to_csv(
+            path, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )
     elif ending == "jsonl":
         table.to_json(path, orient="records", lines=True, force_ascii=False, double_precision=15)
     else:

@@ -49,8 +49,10 @@ class Job(Protocol):
     @property
     def ending(self) -> str: ...
 
-    def check(self) -> None:
-        """Raise `UserError` where it cannot be done, before anything large is imported."""
+    def check(self, output: Path) -> None:
+        """Raise `UserError` where it cannot be done, or not in that folder, before anything large
+        is imported.
+        """
 
     def identity(self) -> dict[str, Any]:
         """What decides the bytes of a shard of given rows, as JSON."""
@@ -97,7 +99,7 @@ def run(job: Job, source: Source, settings: Settings) -> dict[str, Any]:
     """
     target = Path(os.path.abspath(settings.output))  # noqa: PTH100 - links stay as they are named
     source.check()
-    job.check()
+    job.check(target)
     with tqdm(desc="Reading", unit=" rows", disable=None, leave=False) as bar:
         found = survey(source, settings.skip_bad, bar.update)
     identity = {

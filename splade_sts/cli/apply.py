@@ -115,7 +115,7 @@ def encode(arguments: argparse.Namespace) -> None:
     from splade_sts.apply.work import run, told
 
     if arguments.terms and arguments.format != "parquet":
-        raise UserError(f"--terms is for Parquet; the format {arguments.format} names terms or not")
+        raise UserError(f"--terms is for Parquet; leave it out with --format {arguments.format}")
     job = Encoding(
         arguments.model,
         arguments.format,
@@ -152,11 +152,10 @@ def score(arguments: argparse.Namespace) -> None:
             'give two sentences, or --file with a table of pairs: python -m splade_sts score "A" '
             '"B"'
         )
+    _check_use(arguments)
     folders = arguments.model or [str(layout.model("finetuned"))]
     show = scoring.as_json if arguments.json else scoring.as_text
     if not arguments.file:
-        if arguments.output:
-            raise UserError("--output is for the pairs of --file")
         pair = (arguments.sentence[0], arguments.sentence[1])
         scoring.check_pair(pair)
         sys.stdout.writelines(show(scoring.score(folders, [pair])))
@@ -167,12 +166,25 @@ def score(arguments: argparse.Namespace) -> None:
         manifest = run(job, source, _settings(arguments))
         print(told(manifest, Path(arguments.output), job.folder))
         return
-    if arguments.format:
-        raise UserError("--format is that of --output; give --output, or --json for stdout")
     found = survey(source, arguments.skip_bad)
     sys.stdout.writelines(show(scoring.score(folders, _pairs(source))))
     if found.left_out:
         print(f"rows left out: {found.left_out:,}", file=sys.stderr)
+
+
+def _check_use(arguments: argparse.Namespace) -> None:
+    """Raise `UserError` where `score` would not use an argument that was given."""
+    table = ("delimiter", "no_quotes", "skip_bad")
+    folder = ("format", "id", "processes")
+    if not arguments.file:
+        unused, remedy = ("output", *folder, *table), "it is for the pairs of --file"
+    elif not arguments.output:
+        unused, remedy = folder, "it is for --output; give --output, or --json for stdout"
+    else:
+        unused, remedy = ("json",), "it is for stdout; give --format jsonl"
+    for name in unused:
+        if getattr(arguments, name):
+            raise UserError(f"--{name.replace('_', '-')}: {remedy}")
 
 
 def _pairs(source: "Source") -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from splade_sts import layout
 from splade_sts.cli.arguments import Commands
+from splade_sts.errors import shown
 
 RELEASE = Path("release")
 
@@ -39,7 +40,7 @@ def release(arguments: argparse.Namespace) -> None:
         f"{made.base['license']}; read {arguments.output / CARD} before you hand it on"
     )
     if made.changed:
-        print(f"that commit does not hold what changed since in {', '.join(made.changed)}")
+        print(f"that commit does not hold what changed since in {', '.join(map(shown, made.changed))}")
 
 
 def publish(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.files import read_json, replacing_folder, sha256, write_json
+from splade_sts.files import check_outside, read_json, replacing_folder, sha256, write_json
 from splade_sts.release.card import release_card
 from splade_sts.release.run import Run, read_finished
 from splade_sts.report.named import name_run
@@ -84,12 +84,13 @@ def make_release(root: Path, target: Path) -> Release:
         target: the folder.
 
     Raises:
-        UserError: `target` is something else, there is no finished run, the workspace is not what
-            dvc.lock says, or the model is none that is to be handed on.
+        UserError: `target` is something else or lies in the model, there is no finished run, the
+            workspace is not what dvc.lock says, or the model is none that is to be handed on.
     """
     check_target(target)
-    run = read_finished(root, target.resolve())
     model = root / layout.model("finetuned")
+    check_outside(target, model)
+    run = read_finished(root, target.resolve())
     check_model(model)
     with replacing_folder(target) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)

@@ -65,7 +65,10 @@ class Plan:
         """
         check_name(name)
         release = Release.read(folder)
-        text = (folder / CARD).read_text(encoding="utf-8")
+        try:
+            text = (folder / CARD).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{folder / CARD} is not UTF-8: {error}; save it as UTF-8") from None
         license = declared_license(text, folder / CARD)
         check_license(license, release.base, folder / CARD)
         card = text.replace(PLACE, name)

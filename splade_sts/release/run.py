@@ -150,5 +150,5 @@ def differences(status: dict[str, Any]) -> list[str]:
 def _changed(root: Path, without: Path) -> tuple[str, ...]:
     """The files that differ from HEAD, or that it does not hold."""
     left_out = [f":!{without.relative_to(root)}"] if without.is_relative_to(root) else []
-    lines = git(root, "status", "--porcelain", "--", ".", *left_out).splitlines()
-    return tuple(line[3:] for line in lines)
+    found = git(root, "status", "--porcelain", "-z", "--no-renames", "--", ".", *left_out)
+    return tuple(line[3:] for line in found.split("\0") if line)

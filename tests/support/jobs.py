@@ -22,7 +22,7 @@ class Lengths:
     def __init__(self, name: str = "a", fail: Callable[[int], object] | None = None) -> None:
         self.name, self.fail, self.calls = name, fail, 0
 
-    def check(self) -> None:
+    def check(self, output: Path) -> None:
         """It can always be done."""
 
     def identity(self) -> dict[str, str]:

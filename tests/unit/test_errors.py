@@ -140,6 +140,7 @@ def test_names_of_files():
         (OSError(errno.ENOSPC, "No space left on device", "x"), "free some space and run again"),
         (OSError(errno.EACCES, "Permission denied", "x"), "make it accessible and run again"),
         (OSError(errno.EROFS, "Read-only file system"), "make the folder writable and run again"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), "give a shorter name and"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "free some space"),
         (RuntimeError("[enforce fail at inline_container.cc:672]\nmore"), "free some space"),
         (OSError(errno.ENOENT, "No such file"), None),

@@ -5,7 +5,15 @@ import math
 
 import pytest
 
-from splade_sts.files import read_json, replacing, replacing_folder, sha256, write_json
+from splade_sts.errors import UserError
+from splade_sts.files import (
+    check_outside,
+    read_json,
+    replacing,
+    replacing_folder,
+    sha256,
+    write_json,
+)
 
 
 def test_what_a_killed_writer_left(tmp_path):
@@ -63,6 +71,16 @@ def test_json(tmp_path):
     assert read_json(tmp_path / "x.json") == content
     write_json(tmp_path / "x.json", {"a": math.nan}, allow_nan=True)
     assert math.isnan(read_json(tmp_path / "x.json")["a"])
+
+
+@pytest.mark.parametrize("target", ["model", "model/new/out", "link/out", "model/../model"])
+def test_outputs_within_what_they_are_made_of(tmp_path, target):
+    """By whatever name; a folder beside it is none."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "link").symlink_to("model")
+    check_outside(tmp_path / "models", tmp_path / "model")
+    with pytest.raises(UserError, match=r"^--output: .* lies in .*model, of which it is made"):
+        check_outside(tmp_path / target, tmp_path / "model")
 
 
 def test_sha256(tmp_path):

@@ -14,6 +14,7 @@ from splade_sts.apply.encode import Encoding
 from splade_sts.apply.formats import FIELD, Vectors, Written, write_bulk
 from splade_sts.apply.output import beside
 from splade_sts.apply.rows import Row, Source
+from splade_sts.apply.score import Scoring
 from splade_sts.apply.work import Settings, run
 from splade_sts.errors import UserError
 from splade_sts.model.encoder import load_encoder
@@ -160,6 +161,18 @@ def test_impacts(tiny_splade, table, tmp_path, expected):
     for row, vector in zip(rows, expected, strict=True):
         wanted = {n: int(w) for n, w in enumerate(np.rint(vector * 100)) if w}
         assert {numbers(term): weight for term, weight in row["vector"].items()} == wanted
+
+
+@pytest.mark.parametrize("job", [Encoding, lambda model: Scoring((model,))])
+def test_an_output_in_the_model(tiny_splade, table, tmp_path, job):
+    """It would be a part of the model, which then is another one than it was made with."""
+    with pytest.raises(UserError, match=r"--output: .*out lies in .*, of which it is made"):
+        run(
+            job(str(tiny_splade)),
+            Source((table,), ("text",)),
+            Settings(tiny_splade / "out", 100, 1),
+        )
+    assert not list(tiny_splade.glob("out*"))
 
 
 def test_a_model_without_a_head_leaves_nothing(table, tmp_path, tiny_bert):

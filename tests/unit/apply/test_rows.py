@@ -70,7 +70,7 @@ def test_a_file_that_ends_in_the_middle(tmp_path, kind, packing):
     [
         ("t.csv", 'text\na\n"b', "line 3: unexpected end of data.*give --no-quotes"),
         ("t.jsonl", '{"text": "a"}\n{"tex', "line 2: not JSON"),
-        ("t.csv", "", "no row to encode; 0 rows"),
+        ("t.csv", "", "t.csv: no row to encode$"),
         ("t.csv", "text,text\na,b\n", "more than one column is called text"),
         ("t.csv", "txt\na\n", "no column text; it has txt; use --text"),
     ],

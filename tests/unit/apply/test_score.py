@@ -1,5 +1,6 @@
 """Scoring sentence pairs: by hand, and those of a table."""
 
+import csv
 import json
 import sys
 
@@ -122,13 +123,28 @@ def test_scores_in_files(tiny_splade, tmp_path, ending):
     assert found["sentence2"].tolist() == PAIRS["sentence2"].tolist()
 
 
+def test_line_ends_in_csv(tiny_splade, tmp_path):
+    """A text with any of them, or quotes, stays one field."""
+    texts = ["a\rdog", "a\ncat", 'a "car", red']
+    table = pd.DataFrame({"sentence1": texts, "sentence2": texts})
+    table.to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
+    source = Source((tmp_path / "pairs.jsonl",), COLUMNS)
+    run(Scoring((str(tiny_splade),), "csv"), source, Settings(tmp_path / "out", 10, 1))
+    with (tmp_path / "out/scores/part-000000.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["sentence1"] for row in found] == [row["sentence2"] for row in found] == texts
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["a"], "give two sentences"),
         (["a", "--file", "x.csv"], "give two sentences"),
-        (["a", "b", "--output", "x"], "--output is for the pairs of --file"),
-        (["--file", "x.csv", "--format", "csv"], "--format is that of --output"),
+        (["a", "b", "--output", "x"], "--output: it is for the pairs of --file"),
+        (["a", "b", "--skip-bad"], "--skip-bad: it is for the pairs of --file"),
+        (["--file", "x.csv", "--format", "csv"], "--format: it is for --output"),
+        (["--file", "x.csv", "--id", "key"], "--id: it is for --output"),
+        (["--file", "x.csv", "--output", "x", "--json"], "--json: it is for stdout"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, message, monkeypatch):

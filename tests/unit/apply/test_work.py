@@ -155,8 +155,9 @@ def test_a_shard_that_was_changed(source, tmp_path):
         ),
         (lambda out: (beside(out) / "x").mkdir(parents=True), r"unfinished holds something else"),
         (lambda out: beside(out).write_text(""), "a file stands in its way"),
+        (lambda out: out.symlink_to("nowhere"), "out is a link; name the folder that it leads to"),
     ],
-    ids=["file", "folder", "manifest", "unfinished", "file beside"],
+    ids=["file", "folder", "manifest", "unfinished", "file beside", "link"],
 )
 def test_an_output_that_holds_something_else(source, tmp_path, make, message):
     make(tmp_path / "out")

@@ -114,7 +114,7 @@ def test_models_that_are_none(export, installed, tiny_bert, tmp_path):
     assert not (tmp_path / "exports").exists()
 
 
-def test_a_folder_of_something_else(export, installed, tmp_path):
+def test_a_folder_of_something_else(export, installed, tmp_path, tiny_splade):
     """Is not replaced; nor is a file."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
@@ -123,6 +123,11 @@ def test_a_folder_of_something_else(export, installed, tmp_path):
     with pytest.raises(UserError, match=r"letter\.txt is a file"):
         export("--format", "onnx", "--output", "mine/letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+    (tmp_path / "link").symlink_to("mine")
+    with pytest.raises(UserError, match=r"--output: link is a link"):
+        export("--format", "onnx", "--output", "link")
+    with pytest.raises(UserError, match=r"lies in .*, of which it is made"):
+        export("--format", "onnx", "--output", str(tiny_splade / "onnx"))
 
 
 def test_nobody_is_told(monkeypatch):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from splade_sts import layout
 from splade_sts.errors import UserError
-from splade_sts.release.folder import MANIFEST, check_model, check_target
+from splade_sts.release.folder import MANIFEST, check_model, check_target, make_release
 from splade_sts.release.run import differences
 
 
@@ -23,6 +24,12 @@ def test_what_gives_way(tmp_path: Path) -> None:
     for name in ("", "link", "file"):
         with pytest.raises(UserError, match=r"is there and is no release; name a folder"):
             check_target(tmp_path / name)
+
+
+def test_a_release_in_the_model(tmp_path: Path) -> None:
+    """It would be a part of what it is copied from."""
+    with pytest.raises(UserError, match=r"--output: .* lies in .*finetuned, of which it is made"):
+        make_release(tmp_path, tmp_path / layout.model("finetuned") / "release")
 
 
 def test_models_that_are_not_handed_on(tmp_path: Path, tiny_splade: Path, tiny_bert: Path) -> None:

@@ -102,6 +102,9 @@ def test_a_card_that_people_went_on_writing(release: Path) -> None:
         card.write_text(wrong)
         with pytest.raises(UserError, match=said):
             Plan.of(release, "me/tiny", private=False)
+    card.write_bytes(before.encode("utf-16"))
+    with pytest.raises(UserError, match=r"README\.md is not UTF-8: .*; save it as UTF-8"):
+        Plan.of(release, "me/tiny", private=False)
 
 
 def test_folders_that_are_no_whole_release(release: Path) -> None:
