@@ -176,6 +176,7 @@ def _check_use(arguments: argparse.Namespace) -> None:
     """Raise `UserError` where `score` would not use an argument that was given."""
     table = ("delimiter", "no_quotes", "skip_bad")
     folder = ("format", "id", "processes")
+    unused: tuple[str, ...]
     if not arguments.file:
         unused, remedy = ("output", *folder, *table), "it is for the pairs of --file"
     elif not arguments.output:

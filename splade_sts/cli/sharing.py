@@ -40,7 +40,9 @@ def release(arguments: argparse.Namespace) -> None:
         f"{made.base['license']}; read {arguments.output / CARD} before you hand it on"
     )
     if made.changed:
-        print(f"that commit does not hold what changed since in {', '.join(map(shown, made.changed))}")
+        print(
+            f"that commit does not hold what changed since in {', '.join(map(shown, made.changed))}"
+        )
 
 
 def publish(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import requests
 from splade_sts.errors import UserError
 from splade_sts.tracking.start import start_mlflow
 from splade_sts.tracking.sync import sync
-from splade_sts.tracking.view import COPIED_TAG
+from splade_sts.tracking.view import COPIED_TAG, SEEN_TAG
 from tests.support.commands import run
 from tests.support.mlflow_runs import EXPERIMENT, mlflow_server, runs, train, wait_for_end
 from tests.support.projects import commit, set_params
@@ -85,7 +85,7 @@ def content(one: Any, uri: str) -> dict[str, Any]:
     from mlflow import MlflowClient
 
     client, run_id = MlflowClient(uri), one.info.run_id
-    own = {COPIED_TAG, "splade_sts.writer", "mlflow.user"}
+    own = {COPIED_TAG, SEEN_TAG, "splade_sts.writer", "mlflow.user"}
     curves = {
         name: sorted((point.step, point.value) for point in client.get_metric_history(run_id, name))
         for name in one.data.metrics
