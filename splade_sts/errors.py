@@ -158,3 +158,16 @@ def _ran_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or any(words in str(error) for words in NO_MEMORY)
     )
+
+
+def port_problem(port: int, error: OSError, remedy: str) -> UserError:
+    """What to say where a server cannot listen at a port of 127.0.0.1.
+
+    Args:
+        port: of 127.0.0.1.
+        error: why it cannot.
+        remedy: the command with another port.
+    """
+    return UserError(
+        f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; give another one: {remedy}"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from splade_sts import layout, params
 from splade_sts.cli.arguments import Commands, number_between
-from splade_sts.errors import UserError
+from splade_sts.errors import UserError, port_problem
 
 
 def add_to(commands: Commands) -> None:
@@ -162,7 +162,4 @@ def check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UserError(
-                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; "
-                "give another one: python -m splade_sts ui --port 5001"
-            ) from None
+            raise port_problem(port, error, "python -m splade_sts ui --port 5001") from None

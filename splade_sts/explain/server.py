@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from splade_sts.errors import UserError, without_commands, without_secrets
+from splade_sts.errors import port_problem, without_commands, without_secrets
 from splade_sts.explain.examples import EXAMPLES, GOLD_MAX
 from splade_sts.explain.explanation import Models, SentenceError
 
@@ -50,10 +50,9 @@ class ExplainServer(ThreadingHTTPServer):
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:
-            raise UserError(
-                f"port {port} of {ADDRESS} cannot be used: {error.strerror}; give another one: "
-                f"python -m splade_sts explain --port {port + 1 if port < 2**16 - 1 else port - 1}"
-            ) from None
+            other = port + 1 if port < 2**16 - 1 else port - 1
+            remedy = f"python -m splade_sts explain --port {other}"
+            raise port_problem(port, error, remedy) from None
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
