@@ -60,6 +60,16 @@ def check_outside(target: str | os.PathLike[str], folder: str | os.PathLike[str]
         )
 
 
+def check_no_link(target: str | os.PathLike[str]) -> None:
+    """Check that a folder that is made at `target` gets there: a rename would not follow a link.
+
+    Raises:
+        UserError: `target` is one.
+    """
+    if Path(target).is_symlink():
+        raise UserError(f"--output: {shown(target)} is a link; name the folder that it leads to")
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

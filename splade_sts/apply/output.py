@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from splade_sts.errors import UserError, shown
-from splade_sts.files import read_json, sha256, write_json
+from splade_sts.files import check_no_link, read_json, sha256, write_json
 from splade_sts.locks import locked
 
 MANIFEST, LEFT_OUT = "manifest.json", "left_out.jsonl"
@@ -164,8 +164,7 @@ def unfinished(target: Path, shards: str, identity: Mapping[str, Any]) -> Iterat
     Raises:
         UserError: as `Unfinished`; another process works on it.
     """
-    if target.is_symlink():  # a rename would not follow it
-        raise UserError(f"--output: {shown(target)} is a link; name the folder that it leads to")
+    check_no_link(target)
     folder = beside(target)
     try:
         (folder / STATE).mkdir(parents=True, exist_ok=True)

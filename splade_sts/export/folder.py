@@ -27,7 +27,14 @@ from splade_sts.export.tokens import (
     read_tokenizer,
     write_tokenizer,
 )
-from splade_sts.files import check_outside, read_json, replacing_folder, sha256, write_json
+from splade_sts.files import (
+    check_no_link,
+    check_outside,
+    read_json,
+    replacing_folder,
+    sha256,
+    write_json,
+)
 from splade_sts.model.card import UNKNOWN, read_license
 from splade_sts.model.encoder import load_encoder, transformer_folder
 from splade_sts.text import markdown_table
@@ -111,8 +118,7 @@ def export(wanted: Export, output: Path, bootstrap: Bootstrap) -> Difference:
 
 def _check_output(output: Path) -> None:
     """Refuse to put an export in the place of something else."""
-    if output.is_symlink():  # a rename would not follow it
-        raise UserError(f"--output: {output} is a link; name the folder that it leads to")
+    check_no_link(output)
     if output.is_dir() and any(output.iterdir()) and not (output / RECORD).is_file():
         raise UserError(
             f"--output: {output} holds something that is no export (no {RECORD}); name a new folder"
