@@ -190,7 +190,8 @@ def _made(
                 if task is not None:
                     waiting[pool.submit(_make, job, *task[1:])] = task
             ready, _ = wait(waiting, timeout=SECONDS, return_when=FIRST_COMPLETED)
-            bar.update(counter.value - bar.n)
+            # without its lock, which a process that is killed may hold
+            bar.update(counter.get_obj().value - bar.n)
             for future in ready:
                 file, rows, path = waiting.pop(future)
                 digest, counts = future.result()
